@@ -4,22 +4,27 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
+import { DomainError } from "../errors.js";
 
 const migrationsDir = fileURLToPath(new URL("../../migrations", import.meta.url));
 /** Any constant will do, as long as every frostline uses the same. */
 const migrationLock = 4_701_206_001;
 
-/** Runs what is outstanding; `url` connects as the owner. Waits for another migration to end. Returns the names of those run. */
-export async function migrate(url: string): Promise<string[]> {
+/**
+ * Runs what is outstanding in `dir`; `url` connects as the owner. Waits for another migration to end. Returns the names of those run.
+ * PERMISSION_DENIED (NOT_OWNER) for any other role.
+ */
+export async function migrate(url: string, dir = migrationsDir): Promise<string[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
+    await assertOwner(client);
     await client.query("SELECT pg_advisory_lock($1)", [migrationLock]);
     // A policy then raises an error instead of silently hiding rows from an UPDATE.
     await client.query("SET row_security = off");
     const done = await runner({
       dbClient: client,
-      dir: path.join(migrationsDir, "[0-9]*.sql"),
+      dir: path.join(dir, "[0-9]*.sql"),
       useGlob: true,
       direction: "up",
       migrationsTable: "schema_migration",
@@ -31,6 +36,21 @@ export async function migrate(url: string): Promise<string[]> {
   } finally {
     await client.end();
   }
+}
+
+/** A superuser's views and functions would see every tenant's rows, so not even one of those may stand in for the owner. */
+async function assertOwner(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ role: string; database: string; fit: boolean }>(`
+    SELECT r.rolname AS role, d.datname AS database,
+      NOT r.rolsuper AND NOT r.rolbypassrls AND pg_has_role(d.datdba, 'USAGE') AND has_schema_privilege('public', 'CREATE') AS fit
+    FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()`);
+  const [found] = rows;
+  if (found?.fit) return;
+  throw new DomainError(
+    "PERMISSION_DENIED",
+    `Role ${found?.role} may not migrate database ${found?.database}. Connect as the role that owns the database and may create in its schema public, neither a superuser nor with BYPASSRLS.`,
+    { reason: "NOT_OWNER" },
+  );
 }
 
 /** As a superuser: the roles, and a database of the owner's. */
