@@ -1,0 +1,267 @@
+/**
+ * The statements of a segment's transaction, in their order. Each is one operation over all rows
+ * of the segment; $1 is always the tenant.
+ *
+ * Two rules keep their plans good whatever the statistics say: file_current is reached only by
+ * nested loops into its indexes (LATERAL ... OFFSET 0 where a join could become a scan of the
+ * whole table), and everything else joins staging tables, which are analyzed in each segment.
+ */
+import { pipeline } from "node:stream/promises";
+import type { PoolClient } from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import type { CopyRows } from "./copy-rows.js";
+import type { Problem, StagedDirectory } from "./segment.js";
+
+/** Streams the rows into staging_file. Returns how many the server took. */
+export async function copyStagingFile(client: PoolClient, rows: CopyRows): Promise<number> {
+  const copy = client.query(
+    copyFrom(
+      `COPY staging_file (tenant_id, ordinal, dir_id, name, file_extension, link_count, refused, size_bytes, allocated_bytes,
+         atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash) FROM STDIN (FORMAT binary)`,
+    ),
+  );
+  await pipeline(rows, copy);
+  return copy.rowCount;
+}
+
+export async function insertStagingDir(client: PoolClient, tenantId: string, directories: StagedDirectory[]): Promise<void> {
+  await client.query(
+    `INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable, listed_utc)
+     SELECT $1, d.dir_id, d.complete, NOT d.complete, to_timestamp(d.listed_unix_s)
+     FROM unnest($2::bigint[], $3::boolean[], $4::double precision[]) AS d (dir_id, complete, listed_unix_s)`,
+    [tenantId, directories.map((d) => d.dirId), directories.map((d) => d.complete), directories.map((d) => d.listedUnixMs / 1000)],
+  );
+}
+
+/**
+ * Claims the segment's directories for the scan: a scan lists a directory once. Returns the ids
+ * that it got; the row locks make any other segment with one of them wait for this commit.
+ */
+export async function claimDirectories(client: PoolClient, tenantId: string, scanId: bigint): Promise<Set<bigint>> {
+  const { rows } = await client.query<{ dir_id: string }>(
+    `UPDATE dir d SET
+       last_listed_scan_id = $2,
+       last_seen_scan_id = CASE WHEN s.complete THEN $2 ELSE d.last_seen_scan_id END,
+       unreadable_scan_id = CASE WHEN s.unreadable THEN $2 ELSE d.unreadable_scan_id END,
+       missing_since_scan_id = NULL
+     FROM staging_dir s
+     WHERE s.tenant_id = $1 AND d.tenant_id = s.tenant_id AND d.tenant_id = $1 AND d.dir_id = s.dir_id
+       AND d.last_listed_scan_id IS DISTINCT FROM $2
+     RETURNING d.dir_id`,
+    [tenantId, scanId],
+  );
+  return new Set(rows.map((row) => BigInt(row.dir_id)));
+}
+
+export async function dropStaged(client: PoolClient, tenantId: string, dirIds: bigint[]): Promise<void> {
+  await client.query("DELETE FROM staging_file WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
+  await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
+}
+
+/** Drops all but the first record of a name in a directory. Returns the dropped. */
+export async function dropDuplicates(client: PoolClient, tenantId: string): Promise<{ dirId: bigint; name: string }[]> {
+  const { rows } = await client.query<{ dir_id: string; name: string }>(
+    `DELETE FROM staging_file f USING (
+       SELECT tenant_id, dir_id, name, min(ordinal) AS first FROM staging_file WHERE tenant_id = $1
+       GROUP BY tenant_id, dir_id, name HAVING count(*) > 1
+     ) twice
+     WHERE f.tenant_id = $1 AND f.tenant_id = twice.tenant_id AND f.dir_id = twice.dir_id AND f.name = twice.name AND f.ordinal > twice.first
+     RETURNING f.dir_id, f.name`,
+    [tenantId],
+  );
+  return rows.map((row) => ({ dirId: BigInt(row.dir_id), name: row.name }));
+}
+
+/** Rows staged, files among them that are not refused, and the sum of their sizes (numeric: it may pass 2^63). */
+export async function countStaged(client: PoolClient, tenantId: string): Promise<{ rows: number; files: number; sizeBytes: string }> {
+  const { rows } = await client.query<{ rows: string; files: string; size_bytes: string }>(
+    `SELECT count(*) AS rows, count(*) FILTER (WHERE NOT refused) AS files, coalesce(sum(size_bytes) FILTER (WHERE NOT refused), 0)::text AS size_bytes
+     FROM staging_file WHERE tenant_id = $1`,
+    [tenantId],
+  );
+  const counts = rows[0] as { rows: string; files: string; size_bytes: string };
+  return { rows: Number(counts.rows), files: Number(counts.files), sizeBytes: counts.size_bytes };
+}
+
+/**
+ * The one comparison of what was listed with what is known. A row of staging_diff for each
+ * difference, and none for what agrees:
+ *
+ * | kind | what | file_current_id |
+ * |---|---|---|
+ * | A | a name that is not there | |
+ * | C | the file of that name, changed | its row |
+ * | X | another file has taken the name: number, and size or mtime, differ | the row of the file that was there |
+ * | G | gone: a whole listing does not have it | its row |
+ *
+ * A hash is only known where it was asked for: without one, that of the same size and times stays.
+ */
+export async function diff(client: PoolClient, tenantId: string): Promise<void> {
+  await client.query(
+    `INSERT INTO staging_diff (tenant_id, kind, ordinal, file_current_id, file_hash)
+     SELECT $1, kind, ordinal, file_current_id, file_hash FROM (
+       SELECT s.ordinal, c.file_current_id,
+         CASE
+           WHEN c.file_current_id IS NULL THEN CASE WHEN NOT s.refused THEN 'A'::"char" END
+           WHEN s.ordinal IS NULL THEN CASE WHEN c.complete THEN 'G'::"char" END
+           WHEN s.refused THEN NULL
+           WHEN s.frn <> c.frn AND (s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix) THEN 'X'::"char"
+           WHEN s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix OR s.ctime_unix IS DISTINCT FROM c.ctime_unix
+             OR s.atime_unix IS DISTINCT FROM c.scanned_atime_unix OR s.frn IS DISTINCT FROM c.frn OR s.owner IS DISTINCT FROM c.owner
+             OR s.allocated_bytes IS DISTINCT FROM c.allocated_bytes OR s.link_count IS DISTINCT FROM c.link_count
+             OR (s.file_hash IS NOT NULL AND s.file_hash IS DISTINCT FROM c.file_hash) THEN 'C'::"char"
+         END AS kind,
+         coalesce(s.file_hash, CASE WHEN s.size_bytes = c.size_bytes AND s.mtime_unix = c.mtime_unix AND s.ctime_unix = c.ctime_unix THEN c.file_hash END) AS file_hash
+       FROM (SELECT * FROM staging_file WHERE tenant_id = $1) s
+       FULL JOIN (
+         SELECT f.*, d.complete FROM staging_dir d
+         CROSS JOIN LATERAL (
+           SELECT tenant_id, file_current_id, dir_id, name, size_bytes, allocated_bytes, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, link_count, file_hash
+           FROM file_current
+           WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NULL
+           OFFSET 0
+         ) f
+         WHERE d.tenant_id = $1
+       ) c ON c.tenant_id = s.tenant_id AND c.dir_id = s.dir_id AND c.name = s.name
+     ) compared
+     WHERE kind IS NOT NULL`,
+    [tenantId],
+  );
+}
+
+/**
+ * Among the added, files that were missing and are back under their old path: kind B, with their
+ * old row. The same number is the same file; failing a number on either side, the same size and mtime.
+ */
+export async function findReturned(client: PoolClient, tenantId: string): Promise<void> {
+  await client.query(
+    `UPDATE staging_diff a SET kind = 'B', file_current_id = back.file_current_id
+     FROM staging_file s CROSS JOIN LATERAL (
+       SELECT m.file_current_id FROM file_current m
+       WHERE m.tenant_id = $1 AND m.tenant_id = s.tenant_id AND m.dir_id = s.dir_id AND m.name = s.name AND m.missing_since_scan_id IS NOT NULL
+         AND (m.frn = s.frn OR (m.size_bytes = s.size_bytes AND m.mtime_unix = s.mtime_unix))
+       ORDER BY m.frn IS NOT DISTINCT FROM s.frn DESC, m.missing_since_scan_id DESC, m.file_current_id DESC
+       LIMIT 1
+     ) back
+     WHERE a.tenant_id = $1 AND a.kind = 'A' AND s.tenant_id = a.tenant_id AND s.ordinal = a.ordinal
+       AND EXISTS (
+         SELECT FROM staging_dir d CROSS JOIN LATERAL (
+           SELECT FROM file_current m WHERE m.tenant_id = $1 AND m.tenant_id = d.tenant_id AND m.dir_id = d.dir_id AND m.missing_since_scan_id IS NOT NULL LIMIT 1
+         ) any_missing WHERE d.tenant_id = $1)`,
+    [tenantId],
+  );
+}
+
+/** How many rows of each kind staging_diff has. */
+export interface DiffCounts {
+  added: number;
+  returned: number;
+  changed: number;
+  replaced: number;
+  gone: number;
+}
+
+export async function countDiff(client: PoolClient, tenantId: string): Promise<DiffCounts> {
+  const { rows } = await client.query<{ kind: string; rows: string }>(
+    "SELECT kind, count(*) AS rows FROM staging_diff WHERE tenant_id = $1 GROUP BY kind",
+    [tenantId],
+  );
+  const of = (kind: string) => Number(rows.find((row) => row.kind === kind)?.rows ?? 0);
+  return { added: of("A"), returned: of("B"), changed: of("C"), replaced: of("X"), gone: of("G") };
+}
+
+/** A version of each file that is not as history has it. `$4` are the first ids of blocks of 65,536: see db/id-blocks.ts. */
+export async function appendSeen(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint, blocks: bigint[]): Promise<void> {
+  await client.query(
+    `INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
+       atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
+     SELECT $1, $2, s.dir_id, s.name, $3, CASE WHEN d.kind IN ('A', 'B') THEN 'A'::"char" ELSE 'C'::"char" END, s.link_count,
+       CASE WHEN d.kind IN ('A', 'X') THEN ($4::bigint[])[1 + s.ordinal / 65536] + s.ordinal % 65536 ELSE d.file_current_id END,
+       s.size_bytes, s.allocated_bytes, s.atime_unix, s.mtime_unix, s.ctime_unix, s.frn, s.owner, d.file_hash
+     FROM staging_diff d JOIN staging_file s ON s.tenant_id = d.tenant_id AND s.ordinal = d.ordinal
+     WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND d.kind <> 'G'`,
+    [tenantId, shareId, scanId, blocks],
+  );
+}
+
+/** The last version of each file that is gone repeats its last values. */
+export async function appendGone(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint): Promise<void> {
+  await client.query(
+    `INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
+       atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
+     SELECT $1, $2, c.dir_id, c.name, $3, 'R', c.link_count, c.file_current_id, c.size_bytes, c.allocated_bytes,
+       c.scanned_atime_unix, c.mtime_unix, c.ctime_unix, c.frn, c.owner, c.file_hash
+     FROM staging_diff d CROSS JOIN LATERAL (
+       SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND file_current_id = d.file_current_id OFFSET 0
+     ) c
+     WHERE d.tenant_id = $1 AND d.kind = 'G'`,
+    [tenantId, shareId, scanId],
+  );
+}
+
+/** Files that are gone, and those whose name another file has taken. */
+export async function markMissing(client: PoolClient, tenantId: string, scanId: bigint): Promise<void> {
+  await client.query(
+    `UPDATE file_current c SET missing_since_scan_id = $2, updated_utc = now()
+     FROM staging_diff d
+     WHERE d.tenant_id = $1 AND c.tenant_id = $1 AND c.tenant_id = d.tenant_id AND c.file_current_id = d.file_current_id AND d.kind IN ('G', 'X')`,
+    [tenantId, scanId],
+  );
+}
+
+/** The times of a file never go back by a scan: an access that an audit event told of stays. */
+export async function updateChanged(client: PoolClient, tenantId: string): Promise<void> {
+  await client.query(
+    `UPDATE file_current c SET
+       link_count = s.link_count, metadata_complete = true, stale_metadata = false, size_bytes = s.size_bytes, allocated_bytes = s.allocated_bytes,
+       atime_unix = GREATEST(c.atime_unix, s.atime_unix), scanned_atime_unix = s.atime_unix, mtime_unix = s.mtime_unix, ctime_unix = s.ctime_unix,
+       frn = s.frn, owner = s.owner, file_hash = d.file_hash, missing_since_scan_id = NULL, updated_utc = now(),
+       last_accessed_source = CASE WHEN s.atime_unix > c.atime_unix OR c.atime_unix IS NULL THEN 'initial_scan' ELSE c.last_accessed_source END,
+       atime_updated_utc = CASE WHEN s.atime_unix > c.atime_unix OR c.atime_unix IS NULL THEN now() ELSE c.atime_updated_utc END
+     FROM staging_diff d JOIN staging_file s ON s.tenant_id = d.tenant_id AND s.ordinal = d.ordinal
+     WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND c.tenant_id = $1 AND c.tenant_id = d.tenant_id
+       AND c.file_current_id = d.file_current_id AND d.kind IN ('C', 'B')`,
+    [tenantId],
+  );
+}
+
+export async function insertAdded(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint, blocks: bigint[]): Promise<void> {
+  await client.query(
+    `INSERT INTO file_current (tenant_id, file_current_id, share_id, dir_id, name, file_extension, link_count, size_bytes, allocated_bytes,
+       atime_unix, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash, first_seen_scan_id)
+     SELECT $1, ($4::bigint[])[1 + s.ordinal / 65536] + s.ordinal % 65536, $2, s.dir_id, s.name, s.file_extension, s.link_count, s.size_bytes,
+       s.allocated_bytes, s.atime_unix, s.atime_unix, s.mtime_unix, s.ctime_unix, s.frn, s.owner, s.file_hash, $3
+     FROM staging_diff d JOIN staging_file s ON s.tenant_id = d.tenant_id AND s.ordinal = d.ordinal
+     WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND d.kind IN ('A', 'X')`,
+    [tenantId, shareId, scanId, blocks],
+  );
+}
+
+export async function insertLedger(client: PoolClient, tenantId: string, scanId: bigint, writer: string, first: bigint, next: bigint): Promise<void> {
+  await client.query(
+    `INSERT INTO ingest_chunk (tenant_id, scan_id, writer, chunk_no)
+     SELECT $1, $2, $3, chunk_no FROM generate_series($4::bigint, $5::bigint - 1) AS chunk_no`,
+    [tenantId, scanId, writer, first, next],
+  );
+}
+
+export async function insertProblems(client: PoolClient, tenantId: string, scanId: bigint, writer: string, problems: Problem[]): Promise<void> {
+  await client.query(
+    `INSERT INTO scan_problem (tenant_id, scan_id, writer, chunk_no, ordinal, record_index, dir_path, name, reason, unreadable)
+     SELECT $1, $2, $3, p.chunk_no, p.ordinal, p.record_index, p.dir_path, p.name, p.reason, p.unreadable
+     FROM unnest($4::bigint[], $5::integer[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::boolean[])
+       AS p (chunk_no, ordinal, record_index, dir_path, name, reason, unreadable)`,
+    [
+      tenantId,
+      scanId,
+      writer,
+      problems.map((p) => p.chunkNo),
+      problems.map((_, at) => at),
+      problems.map((p) => p.recordIndex),
+      problems.map((p) => p.dirPath),
+      problems.map((p) => p.name),
+      problems.map((p) => p.reason),
+      problems.map((p) => p.unreadable),
+    ],
+  );
+}

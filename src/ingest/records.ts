@@ -1,0 +1,153 @@
+/** From a record on the wire to a row of staging_file, or the reason why not. Pure. */
+import { isUtf8 } from "node:buffer";
+import type { DirectoryListing, FileRecord } from "../gen/frostline/v1/scan_pb.js";
+import type { SourceType } from "../paths.js";
+import type { CopyRows } from "./copy-rows.js";
+import { earliestUnix, int64Max, latestUnix, nameBytesAtMost, ownerBytesAtMost, pathBytesAtMost } from "./limits.js";
+
+const slash = 0x2f;
+const backslash = 0x5c;
+const dot = 0x2e;
+/** Longer than any extension in use; what follows the last dot of a longer one is just a name. */
+const extensionBytesAtMost = 32;
+const noBytes = new Uint8Array();
+
+/** Why a name can't be stored, or undefined. */
+export function nameFault(name: Uint8Array, srcType: SourceType): string | undefined {
+  if (name.length === 0) return "the name is empty";
+  if (name.length > nameBytesAtMost) return `the name has ${name.length} bytes; the most is ${nameBytesAtMost}`;
+  if (name.includes(0)) return "the name contains a NUL byte";
+  if (name.includes(slash)) return "the name contains a separator (/)";
+  if (srcType !== "LucidLink" && name.includes(backslash)) return "the name contains a separator (\\)";
+  if (name[0] === dot && (name.length === 1 || (name.length === 2 && name[1] === dot))) return "the name is . or ..";
+  if (!isUtf8(name)) return "the name is not UTF-8";
+  return undefined;
+}
+
+/** Why the values of a record can't be stored, or undefined. */
+export function valueFault(record: FileRecord, ownerCount: number): string | undefined {
+  if (record.sizeBytes > int64Max) return `size_bytes is ${record.sizeBytes}; the most is 2^63-1`;
+  if (record.allocatedBytes !== undefined && record.allocatedBytes > int64Max)
+    return `allocated_bytes is ${record.allocatedBytes}; the most is 2^63-1`;
+  if (record.linkCount > 0x7fffffff) return `link_count is ${record.linkCount}; the most is 2^31-1`;
+  if (record.ownerIndex > ownerCount) return `owner_index is ${record.ownerIndex}, but the chunk has ${ownerCount} owners`;
+  if (record.fileHash.length !== 0 && record.fileHash.length !== 32) return `file_hash has ${record.fileHash.length} bytes; SHA-256 has 32`;
+  return (
+    timeFault("mtime_unix", record.mtimeUnix) ??
+    timeFault("atime", record.mtimeUnix - record.atimeBeforeMtime) ??
+    timeFault("ctime", record.mtimeUnix - record.ctimeBeforeMtime)
+  );
+}
+
+function timeFault(field: string, seconds: bigint): string | undefined {
+  if (seconds >= earliestUnix && seconds <= latestUnix) return undefined;
+  return `${field} is ${seconds} s, outside the years 0001 to 9999`;
+}
+
+/** Why an owner can't be stored, or undefined. */
+export function ownerFault(owner: string): string | undefined {
+  if (owner.includes("\0")) return "an owner contains a NUL byte";
+  if (Buffer.byteLength(owner) > ownerBytesAtMost) return `an owner has more than ${ownerBytesAtMost} bytes`;
+  return undefined;
+}
+
+/** The normal form of a listing's path (`/`, `/a/b`), or why there is none. */
+export function directoryPath(listing: DirectoryListing, srcType: SourceType): { path: string } | { fault: string } {
+  const raw = listing.path;
+  if (raw.length > pathBytesAtMost) return { fault: `the path has ${raw.length} bytes; the most is ${pathBytesAtMost}` };
+  if (!isUtf8(raw)) return { fault: "the path is not UTF-8" };
+  const text = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString();
+  const path = srcType === "LucidLink" ? text : text.replaceAll("\\", "/");
+  if (path[0] !== "/") return { fault: "the path does not start with /" };
+  if (path === "/") return { path };
+  for (const name of path.slice(1).split("/")) {
+    if (name === "") return { fault: "the path has an empty component" };
+    if (name === "." || name === "..") return { fault: "the path is outside the root, or not in its normal form" };
+    if (name.includes("\0")) return { fault: "the path contains a NUL byte" };
+    if (name.length > 255 && Buffer.byteLength(name) > nameBytesAtMost) return { fault: `a component of the path has more than ${nameBytesAtMost} bytes` };
+  }
+  return { path };
+}
+
+/** Writes the row of a good record. Columns: see copyStagingFile in merge.ts. */
+export function writeRow(rows: CopyRows, tenantId: Uint8Array, ordinal: number, dirId: bigint, record: FileRecord, owner: Uint8Array | undefined): void {
+  const mtime = record.mtimeUnix;
+  rows.beginRow(15);
+  rows.bytes(tenantId);
+  rows.int4(ordinal);
+  rows.int8(dirId);
+  rows.bytes(record.name);
+  rows.bytes(extensionOf(record.name));
+  if (record.linkCount === 0) rows.null();
+  else rows.int4(record.linkCount);
+  rows.bool(false);
+  rows.int8(record.sizeBytes);
+  if (record.allocatedBytes === undefined) rows.null();
+  else rows.int8(record.allocatedBytes);
+  rows.int8(mtime - record.atimeBeforeMtime);
+  rows.int8(mtime);
+  rows.int8(mtime - record.ctimeBeforeMtime);
+  if (record.frn === undefined) rows.null();
+  else rows.int8(BigInt.asIntN(64, record.frn));
+  if (owner === undefined) rows.null();
+  else rows.bytes(owner);
+  if (record.fileHash.length === 0) rows.null();
+  else rows.bytes(record.fileHash);
+}
+
+/** Writes the row of a record whose values were refused: it only keeps the file of that name from being taken for gone. */
+export function writeRefusedRow(rows: CopyRows, tenantId: Uint8Array, ordinal: number, dirId: bigint, name: Uint8Array): void {
+  rows.beginRow(15);
+  rows.bytes(tenantId);
+  rows.int4(ordinal);
+  rows.int8(dirId);
+  rows.bytes(name);
+  rows.bytes(noBytes);
+  rows.null();
+  rows.bool(true);
+  rows.int8(0n);
+  rows.null();
+  rows.int8(0n);
+  rows.int8(0n);
+  rows.int8(0n);
+  rows.null();
+  rows.null();
+  rows.null();
+}
+
+/** What follows the last dot, lower case; empty for `.profile`, `README` and `name.`. */
+export function extensionOf(name: Uint8Array): Uint8Array {
+  const at = name.lastIndexOf(dot);
+  if (at <= 0 || at === name.length - 1 || name.length - at - 1 > extensionBytesAtMost) return noBytes;
+  const extension = name.subarray(at + 1);
+  let upper = false;
+  for (const byte of extension) {
+    if (byte >= 0x80) return Buffer.from(Buffer.from(extension).toString().toLowerCase());
+    if (byte >= 0x41 && byte <= 0x5a) upper = true;
+  }
+  return upper ? extension.map((byte) => (byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte)) : extension;
+}
+
+/** Bytes as text for people: what is not UTF-8, and NUL, becomes \xNN; cut after `most` bytes. */
+export function printable(bytes: Uint8Array, most: number = nameBytesAtMost): string {
+  const cut = bytes.length > most ? bytes.subarray(0, most) : bytes;
+  const text = isUtf8(cut) ? Buffer.from(cut).toString() : escapeBytes(cut);
+  return text.replaceAll("\0", "\\x00") + (cut === bytes ? "" : "…");
+}
+
+function escapeBytes(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; ) {
+    let length = 1;
+    // The longest valid character that starts here; one byte is valid only below 0x80.
+    while (length <= 4 && at + length <= bytes.length && !isUtf8(bytes.subarray(at, at + length))) length += 1;
+    if (length <= 4 && at + length <= bytes.length) {
+      text += Buffer.from(bytes.subarray(at, at + length)).toString();
+      at += length;
+    } else {
+      text += `\\x${(bytes[at] as number).toString(16).padStart(2, "0")}`;
+      at += 1;
+    }
+  }
+  return text;
+}

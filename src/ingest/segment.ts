@@ -1,0 +1,178 @@
+/** What goes into one transaction: whole chunks, whole directories. */
+import type { Chunk, DirectoryListing } from "../gen/frostline/v1/scan_pb.js";
+import { CopyRows } from "./copy-rows.js";
+import type { ShareRef } from "./directories.js";
+import { pathBytesAtMost, segmentFilesAtMost } from "./limits.js";
+import { directoryPath, nameFault, ownerFault, printable, valueFault, writeRefusedRow, writeRow } from "./records.js";
+import { DomainError } from "../errors.js";
+
+/** A record, listing or directory that could not be taken; one row of scan_problem. */
+export interface Problem {
+  chunkNo: bigint;
+  /** Position in the chunk, from 0; -1 for a whole directory. */
+  recordIndex: number;
+  dirPath: string;
+  name: string;
+  reason: string;
+  unreadable: boolean;
+}
+
+/** A directory of a segment, as its row of staging_dir. */
+export interface StagedDirectory {
+  dirId: bigint;
+  path: string;
+  /** The listing has every file of it. */
+  complete: boolean;
+  listedUnixMs: number;
+  chunkNo: bigint;
+}
+
+/** A listing of a chunk whose path is good. */
+export interface ParsedListing {
+  listing: DirectoryListing;
+  path: string;
+}
+
+/** Where rows begin in their chunk, for the numbering of problems. */
+interface ChunkContext {
+  chunkNo: bigint;
+  recordIndex: number;
+  owners: (Uint8Array | undefined)[];
+}
+
+export class Segment {
+  readonly rows = new CopyRows();
+  readonly directories = new Map<bigint, StagedDirectory>();
+  readonly problems: Problem[] = [];
+  readonly firstChunkNo: bigint;
+  readonly startedMs = Date.now();
+  nextChunkNo: bigint;
+  resumeToken: Uint8Array = new Uint8Array();
+  /** The directory whose listing goes on in the next chunk. */
+  openDirectory: StagedDirectory | undefined;
+  readonly #share: ShareRef;
+  readonly #tenantBytes: Uint8Array;
+
+  constructor(share: ShareRef, firstChunkNo: bigint) {
+    this.#share = share;
+    this.#tenantBytes = Buffer.from(share.tenantId.replaceAll("-", ""), "hex");
+    this.firstChunkNo = firstChunkNo;
+    this.nextChunkNo = firstChunkNo;
+  }
+
+  /** True when a listing of a directory that is here, and closed, begins again in these listings. */
+  repeats(dirIds: (bigint | undefined)[]): boolean {
+    return dirIds.some((dirId) => dirId !== undefined && dirId !== this.openDirectory?.dirId && this.directories.has(dirId));
+  }
+
+  /**
+   * Takes a chunk: `dirIds` are the ids of its directories, undefined where the path is bad.
+   * Never fails for a bad record; those become problems.
+   */
+  add(chunk: Chunk, paths: ({ path: string } | { fault: string })[], dirIds: (bigint | undefined)[]): void {
+    const context: ChunkContext = { chunkNo: chunk.chunkNo, recordIndex: 0, owners: chunk.owners.map((owner) => ownerBytes(owner)) };
+    chunk.directories.forEach((listing, at) => {
+      const parsed = paths[at] as { path: string } | { fault: string };
+      const dirId = dirIds[at];
+      if ("fault" in parsed || dirId === undefined) {
+        this.#refuseListing(context, listing, "fault" in parsed ? parsed.fault : "");
+      } else {
+        this.#addListing(context, listing, parsed.path, dirId);
+      }
+      context.recordIndex += listing.files.length;
+    });
+    this.nextChunkNo = chunk.chunkNo + 1n;
+    this.resumeToken = chunk.resumeToken;
+    if (this.rows.rowCount > segmentFilesAtMost) {
+      throw new DomainError("RESOURCE_EXHAUSTED", `One directory has more than ${segmentFilesAtMost} files; such a directory cannot be merged.`, {
+        reason: "DIRECTORY_TOO_LARGE",
+      });
+    }
+  }
+
+  /** A problem of a directory of this segment that shows itself only in the database. */
+  refuseDirectory(directory: StagedDirectory, reason: string): void {
+    this.problems.push({ chunkNo: directory.chunkNo, recordIndex: -1, dirPath: directory.path, name: "", reason, unreadable: false });
+  }
+
+  #refuseListing(context: ChunkContext, listing: DirectoryListing, fault: string): void {
+    this.openDirectory = undefined;
+    const dirPath = printable(listing.path, pathBytesAtMost);
+    this.problems.push({ chunkNo: context.chunkNo, recordIndex: -1, dirPath, name: "", reason: `listing refused: ${fault}`, unreadable: false });
+  }
+
+  #addListing(context: ChunkContext, listing: DirectoryListing, path: string, dirId: bigint): void {
+    const open = this.openDirectory;
+    let directory = open?.dirId === dirId ? open : undefined;
+    if (open && !directory) {
+      // A listing that was never ended: what it has is true, that it has all is not said.
+      open.complete = false;
+      this.refuseDirectory(open, "the listing was not ended: its last part is missing");
+    }
+    if (!directory) {
+      if (this.directories.has(dirId)) {
+        this.#refuseListing(context, listing, "the chunk lists this directory twice");
+        return;
+      }
+      directory = { dirId, path, complete: false, listedUnixMs: listTimeMs(listing), chunkNo: context.chunkNo };
+      this.directories.set(dirId, directory);
+    }
+    this.#addRecords(context, listing, directory);
+    if (listing.unreadableReason !== "") {
+      this.problems.push({ chunkNo: context.chunkNo, recordIndex: -1, dirPath: path, name: "", reason: clean(listing.unreadableReason), unreadable: true });
+    }
+    directory.complete = listing.complete && !listing.more && listing.unreadableReason === "";
+    this.openDirectory = listing.more ? directory : undefined;
+  }
+
+  #addRecords(context: ChunkContext, listing: DirectoryListing, directory: StagedDirectory): void {
+    const { dirId, path } = directory;
+    const { srcType } = this.#share;
+    listing.files.forEach((record, at) => {
+      const badName = nameFault(record.name, srcType);
+      const reason = badName ?? valueFault(record, context.owners.length) ?? this.#unknownOwner(context, record.ownerIndex);
+      if (reason === undefined) {
+        const owner = record.ownerIndex === 0 ? undefined : context.owners[record.ownerIndex - 1];
+        writeRow(this.rows, this.#tenantBytes, this.rows.rowCount, dirId, record, owner);
+        return;
+      }
+      this.#refuseRecord(context, context.recordIndex + at, path, record.name, reason);
+      if (badName === undefined) writeRefusedRow(this.rows, this.#tenantBytes, this.rows.rowCount, dirId, record.name);
+    });
+    for (const left of listing.leftOut) {
+      this.#refuseRecord(context, -1, path, left.name, clean(left.reason));
+      if (nameFault(left.name, srcType) === undefined) writeRefusedRow(this.rows, this.#tenantBytes, this.rows.rowCount, dirId, left.name);
+    }
+  }
+
+  #unknownOwner(context: ChunkContext, ownerIndex: number): string | undefined {
+    if (ownerIndex === 0 || context.owners[ownerIndex - 1] !== undefined) return undefined;
+    return "its owner contains a NUL byte or is too long";
+  }
+
+  #refuseRecord(context: ChunkContext, recordIndex: number, dirPath: string, name: Uint8Array, reason: string): void {
+    this.problems.push({ chunkNo: context.chunkNo, recordIndex, dirPath, name: printable(name), reason, unreadable: false });
+  }
+}
+
+/** Paths of a chunk's directories, in their normal form, or why they have none. */
+export function parsePaths(chunk: Chunk, share: ShareRef): ({ path: string } | { fault: string })[] {
+  return chunk.directories.map((listing) => directoryPath(listing, share.srcType));
+}
+
+function ownerBytes(owner: string): Uint8Array | undefined {
+  return ownerFault(owner) === undefined ? Buffer.from(owner) : undefined;
+}
+
+/** When the listing was begun, by the agent's clock; never later than now, since it has been begun. */
+function listTimeMs(listing: DirectoryListing): number {
+  const nowMs = Date.now();
+  if (!listing.listTime) return nowMs;
+  const listedMs = Number(listing.listTime.seconds) * 1000 + Math.trunc(listing.listTime.nanos / 1e6);
+  return Math.min(Math.max(listedMs, 0), nowMs);
+}
+
+/** A reason from an agent: at most 500 characters, without NUL. */
+function clean(reason: string): string {
+  return reason.replaceAll("\0", "\\x00").slice(0, 500);
+}
