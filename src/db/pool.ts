@@ -1,0 +1,64 @@
+/** Connections: one pool for queries, one for merging scans, so that neither starves the other. */
+import pg from "pg";
+
+const queryStatementTimeoutMs = 60_000;
+const queryLockTimeoutMs = 10_000;
+const ingestLockTimeoutMs = 60_000;
+const idleInTransactionTimeoutMs = 120_000;
+/** Also the longest wait for a free connection; then the caller is told UNAVAILABLE. */
+const connectTimeoutMs = 10_000;
+
+export interface Pools {
+  query: pg.Pool;
+  /** No statement timeout; session settings for small tables that are analyzed again and again. */
+  ingest: pg.Pool;
+  /** Waits for the connections in use. */
+  end(): Promise<void>;
+}
+
+export interface PoolOptions {
+  queryPoolMax: number;
+  ingestPoolMax: number;
+  /** Told when an idle connection breaks; the pool replaces it. */
+  onIdleError: (error: Error) => void;
+}
+
+/**
+ * Opens nothing yet: connections are made when needed. bigint columns arrive as BigInt.
+ * Needs direct connections or a session-mode pooler: temporary tables do not survive a transaction-mode one.
+ */
+export function createPools(url: string, options: PoolOptions): Pools {
+  const common: pg.PoolConfig = {
+    connectionString: url,
+    keepAlive: true,
+    connectionTimeoutMillis: connectTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    types: { getTypeParser },
+  };
+  const query = new pg.Pool({
+    ...common,
+    application_name: "frostline",
+    max: options.queryPoolMax,
+    statement_timeout: queryStatementTimeoutMs,
+    lock_timeout: queryLockTimeoutMs,
+  });
+  const ingest = new pg.Pool({
+    ...common,
+    application_name: "frostline-ingest",
+    max: options.ingestPoolMax,
+    lock_timeout: ingestLockTimeoutMs,
+    // Staging tables are analyzed in each segment: a sample of 3,000 rows is enough to plan by.
+    options: "-c default_statistics_target=10 -c jit=off",
+  });
+  for (const pool of [query, ingest]) pool.on("error", options.onIdleError);
+  const end = async () => {
+    await Promise.all([query.end(), ingest.end()]);
+  };
+  return { query, ingest, end };
+}
+
+/** Ids exceed what a double holds exactly; pg would give them as text. */
+const getTypeParser: pg.CustomTypesConfig["getTypeParser"] = (oid, format) => {
+  if (oid === pg.types.builtins.INT8 && format !== "binary") return BigInt;
+  return format === undefined ? pg.types.getTypeParser(oid) : pg.types.getTypeParser(oid, format);
+};
