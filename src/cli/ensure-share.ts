@@ -1,0 +1,61 @@
+/** The share a scan or import needs: made when it is missing. */
+import * as fs from "node:fs/promises";
+import * as path from "node:path";
+import type { Client } from "../agent/client.js";
+import { RpcError } from "../agent/rpc-error.js";
+import { ShareService } from "../gen/frostline/v1/share_pb.js";
+import { defaultType, sourceType, type TypeName } from "./share.js";
+
+export interface WantedShare {
+  shareName: string;
+  /** As given; without it the share's own type, or for a new share that of this system. */
+  type: TypeName | undefined;
+  sourceRoot: string;
+  /** Undefined: the server decides by type. */
+  caseSensitive: boolean | undefined;
+}
+
+/** Creates the share unless there is one of that name; true when it was created. An existing share keeps its settings. */
+export async function ensureShare(client: Client, wanted: WantedShare): Promise<boolean> {
+  const request = {
+    shareName: wanted.shareName,
+    sourceType: sourceType(wanted.type ?? defaultType),
+    sourceRoot: wanted.sourceRoot,
+    ...(wanted.caseSensitive === undefined ? {} : { caseSensitive: wanted.caseSensitive }),
+  };
+  try {
+    await client.unary(ShareService.method.createShare, request);
+    return true;
+  } catch (error) {
+    // Asking first would need a reader's key; an agent's is enough to create.
+    if (error instanceof RpcError && error.code === "ALREADY_EXISTS") return false;
+    throw error;
+  }
+}
+
+/** Whether the directory's file system tells names apart by case. */
+export async function isCaseSensitive(dir: string): Promise<boolean> {
+  if (process.platform === "win32") return false;
+  if (process.platform !== "darwin") return true;
+  // Both kinds are common on macOS. Any name will do that reads otherwise with its case swapped.
+  const absolute = path.resolve(dir);
+  const candidates = [absolute, ...(await fs.readdir(absolute)).map((name) => path.join(absolute, name))];
+  for (const candidate of candidates) {
+    const swapped = path.join(path.dirname(candidate), swapCase(path.basename(candidate)));
+    if (swapped !== candidate) return !(await isSameFile(candidate, swapped));
+  }
+  return false;
+}
+
+async function isSameFile(a: string, b: string): Promise<boolean> {
+  const [one, other] = await Promise.all([fs.lstat(a), fs.lstat(b).catch(absent)]);
+  return other !== undefined && one.ino === other.ino && one.dev === other.dev;
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") throw error;
+}
+
+function swapCase(name: string): string {
+  return [...name].map((character) => (character === character.toLowerCase() ? character.toUpperCase() : character.toLowerCase())).join("");
+}

@@ -1,0 +1,65 @@
+/** The command line as a whole: global options, every command, and the exit status. */
+import { readFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import { addBootstrap } from "./bootstrap.js";
+import { addDemo } from "./demo.js";
+import { describeError } from "./errors.js";
+import { addFile, addLs } from "./files.js";
+import { addDiff, addSnapshot } from "./history.js";
+import { addImport } from "./import.js";
+import { addKey } from "./key.js";
+import { addMigrate } from "./migrate.js";
+import { addScan } from "./scan.js";
+import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
+import { addServe } from "./serve.js";
+import { addShare } from "./share.js";
+import { addTenant } from "./tenant.js";
+
+const commands = [
+  addServe,
+  addMigrate,
+  addBootstrap,
+  addDemo,
+  addTenant,
+  addKey,
+  addShare,
+  addScan,
+  addImport,
+  addScans,
+  addProblems,
+  addConfirm,
+  addAbort,
+  addLs,
+  addFile,
+  addSnapshot,
+  addDiff,
+];
+
+/** All commands; nothing is read or connected before one of them runs. */
+export function createProgram(): Command {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const program = new Command("frostline")
+    .description("A true, current inventory of file shares, and which of their files are cold.")
+    .version(version)
+    .addOption(new Option("--server <host:port>", "server to call (default: the local one)").env("FROSTLINE_SERVER"))
+    .addOption(new Option("--key <key>", "API key (default: the local server's)").env("FROSTLINE_KEY"))
+    .addOption(new Option("--data <dir>", "data of the local server").env("FROSTLINE_DATA").default(".frostline"))
+    .option("--json", "write JSON to stdout, one object a line, and nothing else", false)
+    .option("--verbose", "show the stack trace of an error", false)
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText("after", "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 done with warnings.")
+    .exitOverride();
+  for (const add of commands) add(program);
+  return program;
+}
+
+/** Runs one command line (argv as in process.argv) and sets the process's exit code; never throws. */
+export async function runCommandLine(argv: string[]): Promise<void> {
+  try {
+    await createProgram().parseAsync(argv);
+  } catch (error) {
+    const { status, message } = describeError(error, argv.includes("--verbose"));
+    process.stderr.write(message);
+    process.exitCode = status;
+  }
+}

@@ -1,0 +1,31 @@
+/** `serve`: the server, until a signal stops it. */
+import { once } from "node:events";
+import * as path from "node:path";
+import type { Command } from "commander";
+import { action } from "./command.js";
+import { catchInterrupt } from "./interrupt.js";
+
+export function addServe(program: Command): void {
+  program
+    .command("serve")
+    .description("run the server; without DATABASE_URL on an embedded PostgreSQL under the data directory")
+    .action(
+      action(async ({ global, output }) => {
+        // Loaded here, so that the other commands start without them.
+        const { loadConfig } = await import("../config.js");
+        const { createLogger } = await import("../log.js");
+        const { startServer } = await import("../server/start.js");
+        const config = loadConfig({ ...process.env, FROSTLINE_DATA: global.data });
+        const interrupt = catchInterrupt();
+        const server = await startServer({ config, log: createLogger(config.logLevel) });
+        const keysFile = server.keys === undefined ? undefined : path.resolve(config.dataDir, "keys.json");
+        if (output.json) await output.print([JSON.stringify({ server: server.address, keysFile })]);
+        else await output.print([`Listening on ${server.address}`, ...(keysFile === undefined ? [] : [`Keys are in ${keysFile}`])]);
+        if (!interrupt.signal.aborted) await once(interrupt.signal, "abort");
+        output.note("Stopping: calls in progress may finish. A second signal quits at once.");
+        await server.close();
+        interrupt.dispose();
+        return 0;
+      }),
+    );
+}

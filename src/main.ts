@@ -1,0 +1,4 @@
+/** The command line's entry. */
+import { runCommandLine } from "./cli/program.js";
+
+await runCommandLine(process.argv);
