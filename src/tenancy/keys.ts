@@ -1,0 +1,106 @@
+/** API keys: what a caller proves its tenant and scopes with. Only a key's SHA-256 is stored. */
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import type { Pool, PoolClient } from "pg";
+import { toDomainError } from "../db/errors.js";
+import { inTenant, readTenant } from "../db/tenant.js";
+import { DomainError } from "../errors.js";
+import { assertName, invalidField, parseUuid } from "./validate.js";
+
+export const keyScopes = ["agent", "operator", "reader", "admin"] as const;
+export type KeyScope = (typeof keyScopes)[number];
+
+export interface ApiKey {
+  key_id: string;
+  name: string;
+  scopes: KeyScope[];
+  created_utc: Date;
+  expires_utc: Date | null;
+  revoked_utc: Date | null;
+}
+
+export interface NewKey {
+  name: string;
+  scopes: readonly KeyScope[];
+  expiresUtc?: Date | undefined;
+}
+
+/** Whom a key stands for. */
+export interface Caller {
+  tenantId: string;
+  keyId: string;
+  scopes: KeyScope[];
+  isPlatform: boolean;
+}
+
+/** Makes a key. `secret` is what the caller shows; it cannot be had again. Throws INVALID_ARGUMENT. */
+export async function createKey(pool: Pool, tenantId: string, key: NewKey): Promise<{ key: ApiKey; secret: string }> {
+  assertNewKey(key);
+  return inTenant(pool, tenantId, (client) => insertKey(client, tenantId, key));
+}
+
+/** The same within a transaction of the tenant. */
+export async function insertKey(client: PoolClient, tenantId: string, key: NewKey): Promise<{ key: ApiKey; secret: string }> {
+  const secret = `fl_${randomBytes(32).toString("base64url")}`;
+  const { rows } = await client.query<ApiKey>(
+    `INSERT INTO api_key (tenant_id, key_id, name, scopes, secret_sha256, expires_utc)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     RETURNING key_id, name, scopes, created_utc, expires_utc, revoked_utc`,
+    [tenantId, randomUUID(), key.name, key.scopes, digest(secret), key.expiresUtc ?? null],
+  );
+  return { key: rows[0] as ApiKey, secret };
+}
+
+function assertNewKey(key: NewKey): void {
+  assertName("name", key.name);
+  if (key.scopes.length === 0) throw invalidField("scopes", "is empty. Name at least one.");
+  if (new Set(key.scopes).size < key.scopes.length) throw invalidField("scopes", "names a scope twice.");
+  if (key.expiresUtc !== undefined && !(key.expiresUtc.getTime() > Date.now())) throw invalidField("expire_time", "is not in the future.");
+}
+
+/** All keys of the tenant, oldest first. */
+export async function listKeys(pool: Pool, tenantId: string): Promise<ApiKey[]> {
+  return readTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<ApiKey>(
+      `SELECT key_id, name, scopes, created_utc, expires_utc, revoked_utc
+       FROM api_key WHERE tenant_id = $1 ORDER BY created_utc, key_id`,
+      [tenantId],
+    );
+    return rows;
+  });
+}
+
+/** Revokes a key; a second time changes nothing. Throws NOT_FOUND. */
+export async function revokeKey(pool: Pool, tenantId: string, keyId: string): Promise<ApiKey> {
+  const id = parseUuid("key_id", keyId);
+  const key = await inTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<ApiKey>(
+      `UPDATE api_key SET revoked_utc = coalesce(revoked_utc, now()) WHERE tenant_id = $1 AND key_id = $2
+       RETURNING key_id, name, scopes, created_utc, expires_utc, revoked_utc`,
+      [tenantId, id],
+    );
+    return rows[0];
+  });
+  if (key === undefined) {
+    throw new DomainError("NOT_FOUND", `There is no key ${id}. ListKeys shows those there are.`, { reason: "KEY_NOT_FOUND" });
+  }
+  return key;
+}
+
+/** Whom a secret stands for; undefined when it is unknown, revoked or expired. Asks the database each time: a revocation counts at once. */
+export async function authenticate(pool: Pool, secret: string): Promise<Caller | undefined> {
+  const { rows } = await pool
+    .query<{ tenant_id: string; key_id: string; scopes: KeyScope[]; is_platform: boolean }>(
+      "SELECT tenant_id, key_id, scopes, is_platform FROM authenticate_key($1)",
+      [digest(secret)],
+    )
+    .catch((error) => {
+      throw toDomainError(error);
+    });
+  const [row] = rows;
+  return row && { tenantId: row.tenant_id, keyId: row.key_id, scopes: row.scopes, isPlatform: row.is_platform };
+}
+
+/** A secret has 256 random bits: there is nothing to guess, so no slow hash is needed. */
+function digest(secret: string): Buffer {
+  return createHash("sha256").update(secret, "utf8").digest();
+}
