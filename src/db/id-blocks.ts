@@ -29,14 +29,14 @@ export class DirIds {
 
 /** First ids of as many file id blocks as `rows` rows need. */
 export async function takeFileBlocks(client: ClientBase, rows: number): Promise<bigint[]> {
-  const { rows: blocks } = await client.query<{ first: string }>(
+  const { rows: blocks } = await client.query<{ first: bigint }>(
     "SELECT nextval('file_current_id_block') AS first FROM generate_series(1, $1::integer)",
     [Math.max(1, Math.ceil(rows / fileBlockSize))],
   );
-  return blocks.map((block) => BigInt(block.first));
+  return blocks.map((block) => block.first);
 }
 
 async function firstOfBlock(client: ClientBase, sequence: string): Promise<bigint> {
-  const { rows } = await client.query<{ first: string }>("SELECT nextval($1::regclass) AS first", [sequence]);
-  return BigInt((rows[0] as { first: string }).first);
+  const { rows } = await client.query<{ first: bigint }>("SELECT nextval($1::regclass) AS first", [sequence]);
+  return (rows[0] as { first: bigint }).first;
 }

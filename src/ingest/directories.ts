@@ -2,7 +2,7 @@
 import type { ClientBase, Pool } from "pg";
 import type { DirIds } from "../db/id-blocks.js";
 import { inTenant } from "../db/tenant.js";
-import { type SourceType, pathDigest, splitPath } from "../paths.js";
+import { pathDigest, type SourceType, splitPath } from "../paths.js";
 
 /** The share that a scan is of. */
 export interface ShareRef {
@@ -41,11 +41,11 @@ function addWithAncestors(digests: Map<string, string>, path: string, caseSensit
 }
 
 async function findOrMake(client: ClientBase, ids: DirIds, share: ShareRef, digests: Map<string, string>): Promise<Map<string, bigint>> {
-  const { rows } = await client.query<{ dir_id: string; path_digest: string }>(
+  const { rows } = await client.query<{ dir_id: bigint; path_digest: string }>(
     "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
     [share.tenantId, share.shareId, [...new Set(digests.values())]],
   );
-  const found = new Map(rows.map((row) => [row.path_digest, BigInt(row.dir_id)]));
+  const found = new Map(rows.map((row) => [row.path_digest, row.dir_id]));
   // Paths that differ only in case are one directory of a case-insensitive share.
   const missing = new Map<string, string>();
   for (const [path, digest] of digests) if (!found.has(digest) && !missing.has(digest)) missing.set(digest, path);

@@ -38,7 +38,7 @@ export async function insertStagingDir(client: PoolClient, tenantId: string, dir
  * that it got; the row locks make any other segment with one of them wait for this commit.
  */
 export async function claimDirectories(client: PoolClient, tenantId: string, scanId: bigint): Promise<Set<bigint>> {
-  const { rows } = await client.query<{ dir_id: string }>(
+  const { rows } = await client.query<{ dir_id: bigint }>(
     `UPDATE dir d SET
        last_listed_scan_id = $2,
        last_seen_scan_id = CASE WHEN s.complete THEN $2 ELSE d.last_seen_scan_id END,
@@ -50,7 +50,7 @@ export async function claimDirectories(client: PoolClient, tenantId: string, sca
      RETURNING d.dir_id`,
     [tenantId, scanId],
   );
-  return new Set(rows.map((row) => BigInt(row.dir_id)));
+  return new Set(rows.map((row) => row.dir_id));
 }
 
 export async function dropStaged(client: PoolClient, tenantId: string, dirIds: bigint[]): Promise<void> {
@@ -60,7 +60,7 @@ export async function dropStaged(client: PoolClient, tenantId: string, dirIds: b
 
 /** Drops all but the first record of a name in a directory. Returns the dropped. */
 export async function dropDuplicates(client: PoolClient, tenantId: string): Promise<{ dirId: bigint; name: string }[]> {
-  const { rows } = await client.query<{ dir_id: string; name: string }>(
+  const { rows } = await client.query<{ dir_id: bigint; name: string }>(
     `DELETE FROM staging_file f USING (
        SELECT tenant_id, dir_id, name, min(ordinal) AS first FROM staging_file WHERE tenant_id = $1
        GROUP BY tenant_id, dir_id, name HAVING count(*) > 1
@@ -69,17 +69,17 @@ export async function dropDuplicates(client: PoolClient, tenantId: string): Prom
      RETURNING f.dir_id, f.name`,
     [tenantId],
   );
-  return rows.map((row) => ({ dirId: BigInt(row.dir_id), name: row.name }));
+  return rows.map((row) => ({ dirId: row.dir_id, name: row.name }));
 }
 
 /** Rows staged, files among them that are not refused, and the sum of their sizes (numeric: it may pass 2^63). */
 export async function countStaged(client: PoolClient, tenantId: string): Promise<{ rows: number; files: number; sizeBytes: string }> {
-  const { rows } = await client.query<{ rows: string; files: string; size_bytes: string }>(
+  const { rows } = await client.query<{ rows: bigint; files: bigint; size_bytes: string }>(
     `SELECT count(*) AS rows, count(*) FILTER (WHERE NOT refused) AS files, coalesce(sum(size_bytes) FILTER (WHERE NOT refused), 0)::text AS size_bytes
      FROM staging_file WHERE tenant_id = $1`,
     [tenantId],
   );
-  const counts = rows[0] as { rows: string; files: string; size_bytes: string };
+  const counts = rows[0] as { rows: bigint; files: bigint; size_bytes: string };
   return { rows: Number(counts.rows), files: Number(counts.files), sizeBytes: counts.size_bytes };
 }
 
@@ -162,7 +162,7 @@ export interface DiffCounts {
 }
 
 export async function countDiff(client: PoolClient, tenantId: string): Promise<DiffCounts> {
-  const { rows } = await client.query<{ kind: string; rows: string }>(
+  const { rows } = await client.query<{ kind: string; rows: bigint }>(
     "SELECT kind, count(*) AS rows FROM staging_diff WHERE tenant_id = $1 GROUP BY kind",
     [tenantId],
   );
@@ -237,7 +237,14 @@ export async function insertAdded(client: PoolClient, tenantId: string, shareId:
   );
 }
 
-export async function insertLedger(client: PoolClient, tenantId: string, scanId: bigint, writer: string, first: bigint, next: bigint): Promise<void> {
+export async function insertLedger(
+  client: PoolClient,
+  tenantId: string,
+  scanId: bigint,
+  writer: string,
+  first: bigint,
+  next: bigint,
+): Promise<void> {
   await client.query(
     `INSERT INTO ingest_chunk (tenant_id, scan_id, writer, chunk_no)
      SELECT $1, $2, $3, chunk_no FROM generate_series($4::bigint, $5::bigint - 1) AS chunk_no`,
@@ -245,7 +252,13 @@ export async function insertLedger(client: PoolClient, tenantId: string, scanId:
   );
 }
 
-export async function insertProblems(client: PoolClient, tenantId: string, scanId: bigint, writer: string, problems: Problem[]): Promise<void> {
+export async function insertProblems(
+  client: PoolClient,
+  tenantId: string,
+  scanId: bigint,
+  writer: string,
+  problems: Problem[],
+): Promise<void> {
   await client.query(
     `INSERT INTO scan_problem (tenant_id, scan_id, writer, chunk_no, ordinal, record_index, dir_path, name, reason, unreadable)
      SELECT $1, $2, $3, p.chunk_no, p.ordinal, p.record_index, p.dir_path, p.name, p.reason, p.unreadable

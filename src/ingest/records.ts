@@ -64,13 +64,21 @@ export function directoryPath(listing: DirectoryListing, srcType: SourceType): {
     if (name === "") return { fault: "the path has an empty component" };
     if (name === "." || name === "..") return { fault: "the path is outside the root, or not in its normal form" };
     if (name.includes("\0")) return { fault: "the path contains a NUL byte" };
-    if (name.length > 255 && Buffer.byteLength(name) > nameBytesAtMost) return { fault: `a component of the path has more than ${nameBytesAtMost} bytes` };
+    if (name.length > 255 && Buffer.byteLength(name) > nameBytesAtMost)
+      return { fault: `a component of the path has more than ${nameBytesAtMost} bytes` };
   }
   return { path };
 }
 
 /** Writes the row of a good record. Columns: see copyStagingFile in merge.ts. */
-export function writeRow(rows: CopyRows, tenantId: Uint8Array, ordinal: number, dirId: bigint, record: FileRecord, owner: Uint8Array | undefined): void {
+export function writeRow(
+  rows: CopyRows,
+  tenantId: Uint8Array,
+  ordinal: number,
+  dirId: bigint,
+  record: FileRecord,
+  owner: Uint8Array | undefined,
+): void {
   const mtime = record.mtimeUnix;
   rows.beginRow(15);
   rows.bytes(tenantId);

@@ -1,10 +1,11 @@
 /** What goes into one transaction: whole chunks, whole directories. */
+
+import { DomainError } from "../errors.js";
 import type { Chunk, DirectoryListing } from "../gen/frostline/v1/scan_pb.js";
 import { CopyRows } from "./copy-rows.js";
 import type { ShareRef } from "./directories.js";
 import { pathBytesAtMost, segmentFilesAtMost } from "./limits.js";
 import { directoryPath, nameFault, ownerFault, printable, valueFault, writeRefusedRow, writeRow } from "./records.js";
-import { DomainError } from "../errors.js";
 
 /** A record, listing or directory that could not be taken; one row of scan_problem. */
 export interface Problem {
@@ -84,9 +85,13 @@ export class Segment {
     this.nextChunkNo = chunk.chunkNo + 1n;
     this.resumeToken = chunk.resumeToken;
     if (this.rows.rowCount > segmentFilesAtMost) {
-      throw new DomainError("RESOURCE_EXHAUSTED", `One directory has more than ${segmentFilesAtMost} files; such a directory cannot be merged.`, {
-        reason: "DIRECTORY_TOO_LARGE",
-      });
+      throw new DomainError(
+        "RESOURCE_EXHAUSTED",
+        `One directory has more than ${segmentFilesAtMost} files; such a directory cannot be merged.`,
+        {
+          reason: "DIRECTORY_TOO_LARGE",
+        },
+      );
     }
   }
 
@@ -98,7 +103,14 @@ export class Segment {
   #refuseListing(context: ChunkContext, listing: DirectoryListing, fault: string): void {
     this.openDirectory = undefined;
     const dirPath = printable(listing.path, pathBytesAtMost);
-    this.problems.push({ chunkNo: context.chunkNo, recordIndex: -1, dirPath, name: "", reason: `listing refused: ${fault}`, unreadable: false });
+    this.problems.push({
+      chunkNo: context.chunkNo,
+      recordIndex: -1,
+      dirPath,
+      name: "",
+      reason: `listing refused: ${fault}`,
+      unreadable: false,
+    });
   }
 
   #addListing(context: ChunkContext, listing: DirectoryListing, path: string, dirId: bigint): void {
@@ -119,7 +131,14 @@ export class Segment {
     }
     this.#addRecords(context, listing, directory);
     if (listing.unreadableReason !== "") {
-      this.problems.push({ chunkNo: context.chunkNo, recordIndex: -1, dirPath: path, name: "", reason: clean(listing.unreadableReason), unreadable: true });
+      this.problems.push({
+        chunkNo: context.chunkNo,
+        recordIndex: -1,
+        dirPath: path,
+        name: "",
+        reason: clean(listing.unreadableReason),
+        unreadable: true,
+      });
     }
     directory.complete = listing.complete && !listing.more && listing.unreadableReason === "";
     this.openDirectory = listing.more ? directory : undefined;

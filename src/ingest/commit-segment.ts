@@ -1,0 +1,216 @@
+/** The transaction of a segment: stage, claim, compare, write what differs, ledger, commit. */
+import type { PoolClient } from "pg";
+import { toDomainError } from "../db/errors.js";
+import { fileBlockSize, takeFileBlocks } from "../db/id-blocks.js";
+import { beginFor } from "../db/tenant.js";
+import type { IngestConnections } from "./connections.js";
+import type { ShareRef } from "./directories.js";
+import { lockShare, lockWriter } from "./locks.js";
+import * as merge from "./merge.js";
+import { BrakeHolds, fenced, scanClosed, scanNotFound } from "./scan-errors.js";
+import type { Segment } from "./segment.js";
+
+/** A writer's stream, as long as no newer one has opened. */
+export interface WriterRef {
+  share: ShareRef;
+  scanId: bigint;
+  writer: string;
+  epoch: bigint;
+}
+
+/** A segment on its way. A successor waits for `locked` before it takes locks, and for `committed` before it commits. */
+export interface SegmentInFlight {
+  /** Settled once the segment holds its advisory locks, or never will. */
+  locked: Promise<void>;
+  committed: Promise<void>;
+}
+
+export const noPredecessor: SegmentInFlight = { locked: Promise.resolve(), committed: Promise.resolve() };
+
+/**
+ * Commits one segment, after `predecessor` has. May start while the segment still grows: then its
+ * rows stream as they come. On any error nothing of it is stored, and the segment's rows fail with that error.
+ * Rejects with ABORTED (a newer stream of the writer has opened), FAILED_PRECONDITION (the scan is not RUNNING, or the brake), UNAVAILABLE.
+ */
+export function commitSegment(
+  connections: IngestConnections,
+  writer: WriterRef,
+  segment: Segment,
+  predecessor: SegmentInFlight,
+): SegmentInFlight {
+  let settleLocked = (): void => {};
+  const locked = new Promise<void>((resolve) => {
+    settleLocked = resolve;
+  });
+  const committed = transact(connections, writer, segment, predecessor, settleLocked).finally(settleLocked);
+  // Whoever waits for the commit sees the error; a successor or a stream that has ended need not.
+  committed.catch(() => {});
+  return { locked, committed };
+}
+
+async function transact(
+  connections: IngestConnections,
+  writer: WriterRef,
+  segment: Segment,
+  predecessor: SegmentInFlight,
+  locked: () => void,
+): Promise<void> {
+  let client: PoolClient | undefined;
+  let broken = true;
+  try {
+    client = await connections.acquire();
+    await client.query(beginFor(writer.share.tenantId));
+    const sent = await merge.copyStagingFile(client, segment.rows);
+    // A lock request queues behind an exclusive one that waits for our successor, which waits for us: so in order.
+    await predecessor.locked;
+    await lockShare(client, writer.share.shareId, "shared");
+    await lockWriter(client, writer.scanId, writer.writer, "shared");
+    locked();
+    await mergeSegment(client, writer, segment, sent);
+    await predecessor.committed;
+    await advance(client, writer, segment);
+    await client.query("COMMIT");
+    broken = false;
+  } catch (error) {
+    const known = toDomainError(error);
+    segment.rows.fail(known as Error);
+    throw known;
+  } finally {
+    // After an error the connection is given up: a COPY may be half way, and closing it rolls back.
+    if (client) connections.release(client, broken);
+  }
+}
+
+async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<void> {
+  const { tenantId } = writer.share;
+  await assertOpen(client, writer);
+  await merge.insertStagingDir(client, tenantId, [...segment.directories.values()]);
+  await client.query("ANALYZE staging_file, staging_dir");
+  await assertStaged(client, tenantId, sent, segment.rows.rowCount);
+  await refuseListedBefore(client, writer, segment);
+  await refuseDuplicates(client, tenantId, segment);
+  await merge.diff(client, tenantId);
+  await merge.findReturned(client, tenantId);
+  await client.query("ANALYZE staging_diff");
+  await writeDifferences(client, writer, await merge.countDiff(client, tenantId), segment.rows.rowCount);
+}
+
+/** Ledger, position and counts. They lock rows that the writer's other segments, and other writers, need: so last. */
+async function advance(client: PoolClient, writer: WriterRef, segment: Segment): Promise<void> {
+  const { scanId, share } = writer;
+  const { firstChunkNo, nextChunkNo, problems } = segment;
+  await advanceWriter(client, writer, segment);
+  await merge.insertLedger(client, share.tenantId, scanId, writer.writer, firstChunkNo, nextChunkNo);
+  if (problems.length > 0) await merge.insertProblems(client, share.tenantId, scanId, writer.writer, problems);
+  const counts = await merge.countDiff(client, share.tenantId);
+  await addToScan(client, writer, segment, counts, await merge.countStaged(client, share.tenantId));
+}
+
+async function writeDifferences(client: PoolClient, writer: WriterRef, counts: merge.DiffCounts, rows: number): Promise<void> {
+  const { scanId } = writer;
+  const { tenantId, shareId } = writer.share;
+  const added = counts.added + counts.replaced;
+  const blocks = added > 0 ? await takeFileBlocks(client, Math.ceil(rows / fileBlockSize) * fileBlockSize) : [];
+  if (added + counts.changed + counts.returned > 0) await merge.appendSeen(client, tenantId, shareId, scanId, blocks);
+  if (counts.gone > 0) await merge.appendGone(client, tenantId, shareId, scanId);
+  if (counts.gone + counts.replaced > 0) await merge.markMissing(client, tenantId, scanId);
+  if (counts.changed + counts.returned > 0) await merge.updateChanged(client, tenantId);
+  if (added > 0) await merge.insertAdded(client, tenantId, shareId, scanId, blocks);
+}
+
+/** Under the share's and the writer's lock: the stream is still the writer's newest, and the scan takes chunks. */
+async function assertOpen(client: PoolClient, writer: WriterRef): Promise<void> {
+  const { rows } = await client.query<{ epoch: bigint; status: string; finishing: boolean }>(
+    `SELECT w.epoch, s.status, s.finishing_utc IS NOT NULL AS finishing
+     FROM scan_writer w JOIN scan s ON s.tenant_id = w.tenant_id AND s.scan_id = w.scan_id
+     WHERE w.tenant_id = $1 AND s.tenant_id = $1 AND w.scan_id = $2 AND w.writer = $3`,
+    [writer.share.tenantId, writer.scanId, writer.writer],
+  );
+  const row = rows[0];
+  if (row === undefined || row.epoch !== writer.epoch) throw fenced(writer.scanId, writer.writer);
+  if (row.status !== "RUNNING" || row.finishing) throw scanClosed(writer.scanId, row.finishing ? "finishing" : row.status);
+}
+
+/** A staging table that was not shadowed would hold other rows too, or keep them: stop before anything is merged from it. */
+async function assertStaged(client: PoolClient, tenantId: string, copied: number, sent: number): Promise<void> {
+  const { rows: staged } = await merge.countStaged(client, tenantId);
+  if (staged !== sent || copied !== sent) throw new Error(`staging_file holds ${staged} rows, COPY took ${copied}, sent were ${sent}`);
+}
+
+async function refuseListedBefore(client: PoolClient, writer: WriterRef, segment: Segment): Promise<void> {
+  const claimed = await merge.claimDirectories(client, writer.share.tenantId, writer.scanId);
+  if (claimed.size === segment.directories.size) return;
+  const refused = [...segment.directories.values()].filter((directory) => !claimed.has(directory.dirId));
+  await merge.dropStaged(
+    client,
+    writer.share.tenantId,
+    refused.map((directory) => directory.dirId),
+  );
+  for (const directory of refused) {
+    segment.refuseDirectory(directory, "listing refused: this scan has listed the directory before");
+    segment.directories.delete(directory.dirId);
+  }
+}
+
+async function refuseDuplicates(client: PoolClient, tenantId: string, segment: Segment): Promise<void> {
+  for (const { dirId, name } of await merge.dropDuplicates(client, tenantId)) {
+    const directory = segment.directories.get(dirId);
+    if (!directory) throw new Error(`staging_file has rows of directory ${dirId}, which the segment does not have`);
+    segment.problems.push({
+      chunkNo: directory.chunkNo,
+      recordIndex: -1,
+      dirPath: directory.path,
+      name,
+      reason: "the directory has this name twice; the first record counts",
+      unreadable: false,
+    });
+  }
+}
+
+/** The fence and the order in one: only the newest stream of the writer, and only the next chunk. */
+async function advanceWriter(client: PoolClient, writer: WriterRef, segment: Segment): Promise<void> {
+  const { rowCount } = await client.query(
+    `UPDATE scan_writer SET next_chunk_no = $5, resume_token = $6
+     WHERE tenant_id = $1 AND scan_id = $2 AND writer = $3 AND epoch = $4 AND next_chunk_no = $7`,
+    [writer.share.tenantId, writer.scanId, writer.writer, writer.epoch, segment.nextChunkNo, segment.resumeToken, segment.firstChunkNo],
+  );
+  if (rowCount !== 1) throw fenced(writer.scanId, writer.writer);
+}
+
+/** Adds the segment to the scan's counts, unless more would be missing than the brake allows. */
+async function addToScan(
+  client: PoolClient,
+  writer: WriterRef,
+  segment: Segment,
+  counts: merge.DiffCounts,
+  staged: { files: number; sizeBytes: string },
+): Promise<void> {
+  const gone = counts.gone + counts.replaced;
+  const unreadable = segment.problems.filter((problem) => problem.unreadable).length;
+  const { rowCount } = await client.query(
+    `UPDATE scan SET dirs_listed = dirs_listed + $3, files_listed = files_listed + $4,
+       bytes_listed = LEAST(bytes_listed + $5::numeric, 9223372036854775807)::bigint,
+       added = added + $6, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10
+     WHERE tenant_id = $1 AND scan_id = $2 AND ($8::bigint = 0 OR brake_confirmed_utc IS NOT NULL OR gone + $8::bigint <= brake_limit)`,
+    [
+      writer.share.tenantId,
+      writer.scanId,
+      segment.directories.size,
+      staged.files,
+      staged.sizeBytes,
+      counts.added + counts.returned + counts.replaced,
+      counts.changed,
+      gone,
+      segment.problems.length - unreadable,
+      unreadable,
+    ],
+  );
+  if (rowCount === 1) return;
+  const { rows } = await client.query<{ gone: bigint; brake_limit: bigint }>(
+    "SELECT gone, brake_limit FROM scan WHERE tenant_id = $1 AND scan_id = $2",
+    [writer.share.tenantId, writer.scanId],
+  );
+  const scan = rows[0];
+  if (!scan) throw scanNotFound(writer.scanId);
+  throw new BrakeHolds(writer.scanId, scan.gone + BigInt(gone), scan.brake_limit);
+}

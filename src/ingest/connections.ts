@@ -1,0 +1,58 @@
+/** Connections that merge: their staging tables, and how many may work at once. */
+import type { Pool, PoolClient } from "pg";
+import { toDomainError } from "../db/errors.js";
+
+const stagingTables = ["staging_file", "staging_dir", "staging_diff"] as const;
+
+/** Lends ingest connections in the order of asking, at most as many as the pool has: a segment never waits behind its own successor. */
+export class IngestConnections {
+  readonly #pool: Pool;
+  readonly #prepared = new WeakSet<PoolClient>();
+  #free: number;
+  #waiting: (() => void)[] = [];
+
+  constructor(pool: Pool, atMost: number) {
+    this.#pool = pool;
+    this.#free = atMost;
+  }
+
+  /** A connection whose staging tables are its own. Give it back with `release`, broken after any error. */
+  async acquire(): Promise<PoolClient> {
+    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#free -= 1;
+    try {
+      const client = await this.#pool.connect();
+      try {
+        await this.#prepare(client);
+      } catch (error) {
+        client.release(true);
+        throw error;
+      }
+      return client;
+    } catch (error) {
+      this.#passOn();
+      throw toDomainError(error);
+    }
+  }
+
+  release(client: PoolClient, broken: boolean): void {
+    client.release(broken);
+    this.#passOn();
+  }
+
+  #passOn(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free += 1;
+  }
+
+  async #prepare(client: PoolClient): Promise<void> {
+    if (this.#prepared.has(client)) return;
+    for (const table of stagingTables) await client.query(`CREATE TEMP TABLE ${table} (LIKE public.${table}) ON COMMIT DELETE ROWS`);
+    await client.query(
+      // work_mem: the hash of a segment's rows; temp_buffers: its staging tables; both else spill to disk in each segment.
+      "SET work_mem = '64MB'; SET random_page_cost = 1.1",
+    );
+    this.#prepared.add(client);
+  }
+}

@@ -1,0 +1,244 @@
+/** One PushScan stream: chunks in, segments committed in order, nothing read that cannot be put down. */
+import type { Pool } from "pg";
+import type { DirIds } from "../db/id-blocks.js";
+import { DomainError } from "../errors.js";
+import type { Chunk, PushScanRequest } from "../gen/frostline/v1/scan_pb.js";
+import { commitSegment, noPredecessor, type SegmentInFlight, type WriterRef } from "./commit-segment.js";
+import type { IngestConnections } from "./connections.js";
+import { resolveDirectories, type ShareRef } from "./directories.js";
+import * as limits from "./limits.js";
+import { BrakeHolds, chunkGap } from "./scan-errors.js";
+import { type Problem, parsePaths, Segment } from "./segment.js";
+import { addRepeated, type OpenWriter, openWriter, recordBrake } from "./writers.js";
+
+/** What the streams of one process share. */
+export interface IngestContext {
+  /** For short transactions. */
+  pool: Pool;
+  connections: IngestConnections;
+  dirIds: DirIds;
+  /** Streams open now: they divide limits.bufferedBytes among them. */
+  openStreams: { count: number };
+}
+
+export interface PushResult {
+  nextChunkNo: bigint;
+  repeatedChunks: bigint;
+  /** The first limits.problemsInResponse. */
+  problems: Problem[];
+}
+
+/**
+ * Runs a stream to its end and resolves once everything of it is committed. What was committed
+ * before an error stays; the client goes on from GetScan. Errors: see the proto.
+ */
+export async function pushScan(context: IngestContext, tenantId: string, messages: AsyncIterable<PushScanRequest>): Promise<PushResult> {
+  const iterator = messages[Symbol.asyncIterator]();
+  const open = await openWriter(context.pool, tenantId, await firstMessage(iterator));
+  const stream = new PushStream(context, open);
+  context.openStreams.count += 1;
+  try {
+    await readAll(iterator, stream);
+    return await stream.finish();
+  } catch (error) {
+    await stream.abandon();
+    if (error instanceof BrakeHolds) await recordBrake(context.pool, tenantId, open.writer.scanId, error.wanted);
+    throw error;
+  } finally {
+    context.openStreams.count -= 1;
+    if (stream.repeatedChunks > 0n) await addRepeated(context.pool, open.writer, stream.repeatedChunks);
+  }
+}
+
+async function firstMessage(iterator: AsyncIterator<PushScanRequest>): Promise<{ scanId: bigint; writer: string }> {
+  const first = await iterator.next();
+  if (first.done || first.value.message.case !== "open") {
+    throw new DomainError("INVALID_ARGUMENT", "The first message of a PushScan stream is `open`; this stream began without.", {
+      reason: "OPEN_MISSING",
+    });
+  }
+  return first.value.message.value;
+}
+
+/** Reads until the client has ended, a commit failed, or a segment has grown old and is committed as it is. */
+async function readAll(iterator: AsyncIterator<PushScanRequest>, stream: PushStream): Promise<void> {
+  let next = iterator.next();
+  for (;;) {
+    const event = await stream.untilNext(next);
+    if (event === "old") {
+      await stream.cut();
+      continue;
+    }
+    if (event.done) return;
+    const { message } = event.value;
+    if (message.case !== "chunk") {
+      throw new DomainError("INVALID_ARGUMENT", "After `open`, every message of a PushScan stream is a `chunk`.", {
+        reason: "CHUNK_MISSING",
+      });
+    }
+    await stream.take(message.value);
+    next = iterator.next();
+  }
+}
+
+class PushStream {
+  repeatedChunks = 0n;
+  readonly #context: IngestContext;
+  readonly #writer: WriterRef;
+  readonly #problems: Problem[] = [];
+  #problemCount = 0;
+  #nextChunkNo: bigint;
+  #gathering: Segment | undefined;
+  /** Of the gathering segment, when its rows stream already. */
+  #streaming: SegmentInFlight | undefined;
+  #last: SegmentInFlight = noPredecessor;
+  readonly #inFlight = new Set<SegmentInFlight>();
+  #fail: (error: unknown) => void = () => {};
+  /** Rejects as soon as a commit has failed; never resolves. */
+  readonly #failed: Promise<never>;
+
+  constructor(context: IngestContext, open: OpenWriter) {
+    this.#context = context;
+    this.#writer = open.writer;
+    this.#nextChunkNo = open.nextChunkNo;
+    this.#failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.#failed.catch(() => {});
+  }
+
+  /** The next message; or "old" when the gathering segment should be committed without waiting for more. */
+  async untilNext<T>(next: Promise<T>): Promise<T | "old"> {
+    const segment = this.#gathering;
+    if (!segment || segment.openDirectory) return Promise.race([next, this.#failed]);
+    let timer: NodeJS.Timeout | undefined;
+    const old = new Promise<"old">((resolve) => {
+      timer = setTimeout(() => resolve("old"), Math.max(0, segment.startedMs + limits.segmentAgeMs - Date.now()));
+    });
+    try {
+      return await Promise.race([next, this.#failed, old]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Takes a chunk into the gathering segment; waits while the database is behind. */
+  async take(chunk: Chunk): Promise<void> {
+    if (chunk.chunkNo < this.#nextChunkNo) {
+      this.repeatedChunks += 1n;
+      return;
+    }
+    if (chunk.chunkNo > this.#nextChunkNo) throw chunkGap(this.#writer.writer, this.#nextChunkNo, chunk.chunkNo);
+    const { share } = this.#writer;
+    const paths = parsePaths(chunk, share);
+    const dirIds = await this.#dirIds(share, paths);
+    if (this.#gathering?.repeats(dirIds) && !this.#gathering.openDirectory) await this.cut();
+    this.#gathering ??= new Segment(share, chunk.chunkNo);
+    const segment = this.#gathering;
+    const problemsBefore = segment.problems.length;
+    segment.add(chunk, paths, dirIds);
+    this.#nextChunkNo = segment.nextChunkNo;
+    this.#problemCount += segment.problems.length - problemsBefore;
+    if (this.#problemCount > limits.problemsAtMost) throw tooManyProblems();
+    const most = this.#segmentBytes();
+    if (segment.openDirectory) {
+      if (segment.rows.heldBytes > most || this.#streaming) await this.#stream(segment, most);
+    } else if (segment.rows.rowCount >= limits.segmentFiles || segment.rows.heldBytes >= most || this.#streaming || this.#isOld(segment)) {
+      await this.cut();
+    }
+  }
+
+  /** Sends the gathering segment on its way; waits until no more than the allowed number are. */
+  async cut(): Promise<void> {
+    const segment = this.#gathering;
+    if (!segment) return;
+    segment.rows.end();
+    const inFlight = this.#streaming ?? this.#start(segment);
+    this.#gathering = undefined;
+    this.#streaming = undefined;
+    const known = segment.problems.length;
+    inFlight.committed.then(
+      () => this.#keepProblems(segment.problems, known),
+      () => {},
+    );
+    while (this.#inFlight.size >= limits.segmentsInFlight) {
+      const [oldest] = this.#inFlight;
+      await (oldest as SegmentInFlight).committed;
+    }
+  }
+
+  async finish(): Promise<PushResult> {
+    if (this.#gathering?.openDirectory) {
+      const { path } = this.#gathering.openDirectory;
+      throw new DomainError(
+        "INVALID_ARGUMENT",
+        `The stream ended inside the listing of ${JSON.stringify(path)}: its last part is missing.`,
+        {
+          reason: "LISTING_NOT_ENDED",
+        },
+      );
+    }
+    await this.cut();
+    await this.#last.committed;
+    return { nextChunkNo: this.#nextChunkNo, repeatedChunks: this.repeatedChunks, problems: this.#problems };
+  }
+
+  /** After an error: nothing more is sent, what is in flight comes to its end. */
+  async abandon(): Promise<void> {
+    this.#gathering?.rows.fail(new Error("the stream has ended"));
+    await Promise.allSettled([...this.#inFlight].map((segment) => segment.committed));
+  }
+
+  #start(segment: Segment): SegmentInFlight {
+    const inFlight = commitSegment(this.#context.connections, this.#writer, segment, this.#last);
+    this.#last = inFlight;
+    this.#inFlight.add(inFlight);
+    inFlight.committed.then(
+      () => this.#inFlight.delete(inFlight),
+      (error) => {
+        this.#inFlight.delete(inFlight);
+        this.#fail(error);
+      },
+    );
+    return inFlight;
+  }
+
+  /** A directory that is larger than a segment goes into its transaction while it is still being read. */
+  async #stream(segment: Segment, most: number): Promise<void> {
+    this.#streaming ??= this.#start(segment);
+    await Promise.race([segment.rows.drained(most), this.#failed]);
+  }
+
+  async #dirIds(share: ShareRef, paths: ({ path: string } | { fault: string })[]): Promise<(bigint | undefined)[]> {
+    const good = paths.flatMap((parsed) => ("path" in parsed ? [parsed.path] : []));
+    if (good.length === 0) return paths.map(() => undefined);
+    const ids = await Promise.race([resolveDirectories(this.#context.pool, this.#context.dirIds, share, good), this.#failed]);
+    let at = 0;
+    return paths.map((parsed) => ("path" in parsed ? ids[at++] : undefined));
+  }
+
+  #segmentBytes(): number {
+    const share = limits.bufferedBytes / this.#context.openStreams.count / (limits.segmentsInFlight + 1);
+    return Math.max(limits.leastSegmentBytes, Math.min(limits.segmentBytes, share));
+  }
+
+  #isOld(segment: Segment): boolean {
+    return Date.now() - segment.startedMs >= limits.segmentAgeMs;
+  }
+
+  /** `known` of them were counted as the chunks came, the others showed themselves in the database. */
+  #keepProblems(problems: Problem[], known: number): void {
+    const room = limits.problemsInResponse - this.#problems.length;
+    if (room > 0) this.#problems.push(...problems.slice(0, room));
+    this.#problemCount += problems.length - known;
+    if (this.#problemCount > limits.problemsAtMost) this.#fail(tooManyProblems());
+  }
+}
+
+function tooManyProblems(): DomainError {
+  return new DomainError(
+    "RESOURCE_EXHAUSTED",
+    `More than ${limits.problemsAtMost} records of this stream were refused. Look at ListScanProblems, mend the source, and start again.`,
+    { reason: "TOO_MANY_PROBLEMS", retryDelayMs: 60_000 },
+  );
+}

@@ -1,0 +1,61 @@
+/** Directories that a FULL scan did not list: their files are gone, unless what is above them could not be read. */
+import type { PoolClient } from "pg";
+import type { ScanRow } from "./scans.js";
+
+/** Puts the vanished directories into staging_dir, and analyzes it. */
+export async function stageVanished(client: PoolClient, tenantId: string, scan: ScanRow): Promise<void> {
+  await client.query(
+    `WITH RECURSIVE protected AS (
+       SELECT tenant_id, dir_id FROM dir WHERE tenant_id = $1 AND share_id = $2 AND unreadable_scan_id = $3
+       UNION
+       SELECT d.tenant_id, d.dir_id FROM protected p JOIN dir d ON d.tenant_id = p.tenant_id AND d.parent_dir_id = p.dir_id WHERE d.tenant_id = $1
+     )
+     INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable)
+     SELECT d.tenant_id, d.dir_id, true, false FROM dir d
+     WHERE d.tenant_id = $1 AND d.share_id = $2 AND d.last_listed_scan_id IS DISTINCT FROM $3 AND d.missing_since_scan_id IS NULL
+       AND NOT EXISTS (SELECT FROM protected p WHERE p.tenant_id = d.tenant_id AND p.dir_id = d.dir_id)`,
+    [tenantId, scan.shareId, scan.scanId],
+  );
+  await client.query("ANALYZE staging_dir");
+}
+
+export async function countLiveInVanished(client: PoolClient, tenantId: string): Promise<bigint> {
+  const { rows } = await client.query<{ files: bigint }>(
+    `SELECT count(*) AS files FROM staging_dir v CROSS JOIN LATERAL (
+       SELECT FROM file_current c WHERE c.tenant_id = $1 AND c.tenant_id = v.tenant_id AND c.dir_id = v.dir_id AND c.missing_since_scan_id IS NULL OFFSET 0
+     ) live WHERE v.tenant_id = $1`,
+    [tenantId],
+  );
+  return (rows[0] as { files: bigint }).files;
+}
+
+/** Marks up to `limit` files of staged directories missing, with a REMOVED version each. Returns how many. */
+export async function markBatchMissing(client: PoolClient, tenantId: string, scan: ScanRow, limit: number): Promise<number> {
+  const { rowCount } = await client.query(
+    `WITH gone AS (
+       UPDATE file_current c SET missing_since_scan_id = $3, updated_utc = now()
+       FROM (
+         SELECT v.tenant_id, live.file_current_id FROM staging_dir v CROSS JOIN LATERAL (
+           SELECT f.file_current_id FROM file_current f
+           WHERE f.tenant_id = $1 AND f.tenant_id = v.tenant_id AND f.dir_id = v.dir_id AND f.missing_since_scan_id IS NULL OFFSET 0
+         ) live WHERE v.tenant_id = $1 LIMIT $4
+       ) batch
+       WHERE c.tenant_id = $1 AND c.tenant_id = batch.tenant_id AND c.file_current_id = batch.file_current_id
+       RETURNING c.*
+     )
+     INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
+       atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
+     SELECT tenant_id, $2, dir_id, name, $3, 'R', link_count, file_current_id, size_bytes, allocated_bytes,
+       scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash FROM gone`,
+    [tenantId, scan.shareId, scan.scanId, limit],
+  );
+  return rowCount ?? 0;
+}
+
+export async function markVanishedDirectories(client: PoolClient, tenantId: string, scan: ScanRow): Promise<void> {
+  await client.query(
+    `UPDATE dir d SET missing_since_scan_id = $2 FROM staging_dir v
+     WHERE v.tenant_id = $1 AND d.tenant_id = $1 AND d.tenant_id = v.tenant_id AND d.dir_id = v.dir_id`,
+    [tenantId, scan.scanId],
+  );
+}
