@@ -3,8 +3,9 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import type { Client } from "../agent/client.js";
 import { RpcError } from "../agent/rpc-error.js";
-import { ShareService } from "../gen/frostline/v1/share_pb.js";
-import { defaultType, sourceType, type TypeName } from "./share.js";
+import { type Share, ShareService } from "../gen/frostline/v1/share_pb.js";
+import { UsageError } from "./errors.js";
+import { defaultType, sourceType, type TypeName, typeName } from "./share.js";
 
 export interface WantedShare {
   shareName: string;
@@ -15,20 +16,31 @@ export interface WantedShare {
   caseSensitive: boolean | undefined;
 }
 
-/** Creates the share unless there is one of that name; true when it was created. An existing share keeps its settings. */
-export async function ensureShare(client: Client, wanted: WantedShare): Promise<boolean> {
-  const request = {
+/** The share of that name, created when there is none. Throws UsageError when it is of another type than the one given. */
+export async function ensureShare(client: Client, wanted: WantedShare): Promise<{ share: Share; created: boolean }> {
+  const known = await getShare(client, wanted.shareName);
+  if (known !== undefined) {
+    if (wanted.type !== undefined && known.sourceType !== sourceType(wanted.type)) {
+      throw new UsageError(
+        `The share ${wanted.shareName} is of type ${typeName(known.sourceType)}. Leave --type out, or name another share.`,
+      );
+    }
+    return { share: known, created: false };
+  }
+  const response = await client.unary(ShareService.method.createShare, {
     shareName: wanted.shareName,
     sourceType: sourceType(wanted.type ?? defaultType),
     sourceRoot: wanted.sourceRoot,
     ...(wanted.caseSensitive === undefined ? {} : { caseSensitive: wanted.caseSensitive }),
-  };
+  });
+  return { share: response.share as Share, created: true };
+}
+
+async function getShare(client: Client, shareName: string): Promise<Share | undefined> {
   try {
-    await client.unary(ShareService.method.createShare, request);
-    return true;
+    return (await client.unary(ShareService.method.getShare, { shareName })).share;
   } catch (error) {
-    // Asking first would need a reader's key; an agent's is enough to create.
-    if (error instanceof RpcError && error.code === "ALREADY_EXISTS") return false;
+    if (error instanceof RpcError && error.code === "NOT_FOUND") return undefined;
     throw error;
   }
 }

@@ -29,7 +29,7 @@ export function describeError(error: unknown, verbose: boolean): { status: ExitS
   if (error instanceof UsageError) return { status: 2, message: `error: ${visible(error.message)}\n` };
   if (error instanceof Interrupted) return { status: 1, message: `${visible(error.message)}\n` };
   if (!(error instanceof Error)) return { status: 1, message: `error: ${visible(String(error))}\n` };
-  const words = error instanceof RpcError ? rpcWords(error) : error.message || error.name;
+  const words = error instanceof RpcError ? rpcWords(error) : plainWords(error);
   return { status: 1, message: `error: ${visible(words)}\n${verbose ? `${visible(stackOf(error))}\n` : ""}` };
 }
 
@@ -40,6 +40,12 @@ function rpcWords(error: RpcError): string {
   }
   if (error.code === "UNAUTHENTICATED") return `${error.message}\nPass a valid key with --key or FROSTLINE_KEY.`;
   return error.message;
+}
+
+/** Several addresses of one host that all refused make an AggregateError, whose own message is empty. */
+function plainWords(error: Error): string {
+  if (error instanceof AggregateError && error.message === "") return error.errors.map(String).join("\n");
+  return error.message || error.name;
 }
 
 function stackOf(error: Error): string {

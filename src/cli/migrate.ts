@@ -22,7 +22,7 @@ export function addMigrate(program: Command): void {
         const { createDatabase, migrate } = await import("../db/migrate.js");
         if (options.superuserUrl !== undefined) await createDatabase(...serverAndDatabase(options.superuserUrl));
         const url = options.superuserUrl === undefined ? options.url : asOwner(options.superuserUrl);
-        if (url === undefined) {
+        if (!url) {
           throw new UsageError(
             "No database. Set DATABASE_URL or pass --url, as frostline_owner; `frostline serve` migrates its embedded database itself.",
           );

@@ -13,7 +13,12 @@ export type TransferOptions = Omit<RunScanOptions, "onProgress" | "signal">;
  * Runs a scan with a progress line. Throws Interrupted when `signal` stopped it: the scan stays
  * RUNNING on the server, and the same command resumes it.
  */
-export async function transfer(client: Client, context: Pick<Context, "output">, options: TransferOptions, signal: AbortSignal): Promise<ScanResult> {
+export async function transfer(
+  client: Client,
+  context: Pick<Context, "output">,
+  options: TransferOptions,
+  signal: AbortSignal,
+): Promise<ScanResult> {
   const progress = startProgress(context.output.terminal);
   try {
     return await runScan(client, { ...options, signal, onProgress: (now) => progress.update(now) });
