@@ -423,13 +423,14 @@ CREATE FUNCTION create_tenant(p_tenant uuid, p_code text, p_name text, p_is_plat
   LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO public.tenant (tenant_id, code, name, is_platform) VALUES (p_tenant, p_code, p_name, p_is_platform) RETURNING *
 $$;
+-- Granted before they are handed over: afterwards only the maintenance role could.
+REVOKE ALL ON FUNCTION authenticate_key(bytea), list_tenants(), create_tenant(uuid, text, text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION authenticate_key(bytea), list_tenants(), create_tenant(uuid, text, text, boolean) TO frostline_runtime;
 GRANT CREATE ON SCHEMA public TO frostline_maintenance;
 ALTER FUNCTION authenticate_key(bytea) OWNER TO frostline_maintenance;
 ALTER FUNCTION list_tenants() OWNER TO frostline_maintenance;
 ALTER FUNCTION create_tenant(uuid, text, text, boolean) OWNER TO frostline_maintenance;
 REVOKE CREATE ON SCHEMA public FROM frostline_maintenance;
-REVOKE ALL ON FUNCTION authenticate_key(bytea), list_tenants(), create_tenant(uuid, text, text, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION authenticate_key(bytea), list_tenants(), create_tenant(uuid, text, text, boolean) TO frostline_runtime;
 GRANT USAGE ON SCHEMA public TO frostline_runtime, frostline_maintenance;
 GRANT SELECT, INSERT ON tenant TO frostline_maintenance;
 GRANT SELECT ON api_key TO frostline_maintenance;

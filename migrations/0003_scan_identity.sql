@@ -27,10 +27,10 @@ BEGIN
   GET DIAGNOSTICS adopted = ROW_COUNT;
   RETURN adopted;
 END $$;
+REVOKE ALL ON FUNCTION adopt_identity(uuid, bigint, bigint, bigint[], text[], bigint[], bytea[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION adopt_identity(uuid, bigint, bigint, bigint[], text[], bigint[], bytea[]) TO frostline_runtime;
 GRANT CREATE ON SCHEMA public TO frostline_maintenance;
 ALTER FUNCTION adopt_identity(uuid, bigint, bigint, bigint[], text[], bigint[], bytea[]) OWNER TO frostline_maintenance;
 REVOKE CREATE ON SCHEMA public FROM frostline_maintenance;
-REVOKE ALL ON FUNCTION adopt_identity(uuid, bigint, bigint, bigint[], text[], bigint[], bytea[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION adopt_identity(uuid, bigint, bigint, bigint[], text[], bigint[], bytea[]) TO frostline_runtime;
 GRANT SELECT ON scan TO frostline_maintenance;
 GRANT SELECT, UPDATE (file_current_id, file_hash) ON file TO frostline_maintenance;

@@ -3,7 +3,9 @@
 DO $$
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'frostline_owner') THEN
-    CREATE ROLE frostline_owner LOGIN NOSUPERUSER NOBYPASSRLS;
+    -- NOINHERIT: a member that inherits falls under the maintenance role's policies too, and then
+    -- the owner's views would show every tenant's rows.
+    CREATE ROLE frostline_owner LOGIN NOSUPERUSER NOBYPASSRLS NOINHERIT;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'frostline_runtime') THEN
     CREATE ROLE frostline_runtime LOGIN NOSUPERUSER NOBYPASSRLS;
