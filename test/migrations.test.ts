@@ -20,10 +20,10 @@ describe("on the run's PostgreSQL", () => {
   migrationTests(() => inject("cluster"));
 });
 
-describe.skipIf(missingPostgres14() !== undefined)("on PostgreSQL 14", () => {
+describe.skipIf(missingPostgres14())("on PostgreSQL 14", () => {
   let running: RunningCluster;
   beforeAll(async () => {
-    running = (await postgres14()) as RunningCluster;
+    running = await postgres14();
   });
   afterAll(() => running.stop());
 

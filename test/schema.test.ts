@@ -37,10 +37,10 @@ describe("on the run's PostgreSQL", () => {
   describe("privileges", privilegeTests);
 });
 
-describe.skipIf(missingPostgres14() !== undefined)("on PostgreSQL 14", () => {
+describe.skipIf(missingPostgres14())("on PostgreSQL 14", () => {
   let running: RunningCluster;
   beforeAll(async () => {
-    running = (await postgres14()) as RunningCluster;
+    running = await postgres14();
     database = await createEmptyDatabase(running.cluster);
     await migrate(database.ownerUrl);
   });

@@ -33,22 +33,20 @@ export async function createEmptyDatabase(cluster: Cluster = inject("cluster")):
   return describeDatabase(cluster, name);
 }
 
-/** Starts the oldest PostgreSQL that is supported, or says why not and returns undefined. Stop it in the end. */
+/** Starts the oldest PostgreSQL that is supported; stop it in the end. Only where `missingPostgres14()` is false. */
 export async function postgres14() {
-  const missing = missingPostgres14();
-  if (missing === undefined) return startEmbeddedCluster(14);
-  console.warn(`\n!!! SKIPPED on PostgreSQL 14: ${missing}\n`);
-  return undefined;
+  return startEmbeddedCluster(14);
 }
 
-/** Why PostgreSQL 14 cannot be started here; undefined when it can. For `describe.skipIf`. */
-export function missingPostgres14(): string | undefined {
+/** Whether PostgreSQL 14 cannot be started here; says so loudly. For `describe.skipIf`. */
+export function missingPostgres14(): boolean {
   const name = `postgres-14-${process.platform}-${process.arch}`;
   try {
     createRequire(import.meta.url).resolve(name);
-    return undefined;
+    return false;
   } catch {
-    return `the optional package ${name} is not installed.`;
+    console.warn(`\n!!! SKIPPED on PostgreSQL 14: the optional package ${name} is not installed.\n`);
+    return true;
   }
 }
 
