@@ -19,9 +19,12 @@ export interface IngestContext {
   dirIds: DirIds;
   /** Streams open now: they divide limits.bufferedBytes among them. */
   openStreams: { count: number };
+  /** Aborts when the server begins to stop: streams then commit what they have, and send their agents elsewhere. */
+  drainSignal: AbortSignal;
 }
 
 export interface PushResult {
+  writer: string;
   nextChunkNo: bigint;
   repeatedChunks: bigint;
   /** The first limits.problemsInResponse. */
@@ -37,7 +40,10 @@ export async function pushScan(context: IngestContext, tenantId: string, message
   const open = await openWriter(context.pool, tenantId, await firstMessage(iterator));
   const stream = new PushStream(context, open);
   context.openStreams.count += 1;
+  const drain = () => stream.fail(draining());
+  context.drainSignal.addEventListener("abort", drain);
   try {
+    if (context.drainSignal.aborted) throw draining();
     await readAll(iterator, stream);
     return await stream.finish();
   } catch (error) {
@@ -45,6 +51,7 @@ export async function pushScan(context: IngestContext, tenantId: string, message
     if (error instanceof BrakeHolds) await recordBrake(context.pool, tenantId, open.writer.scanId, error.wanted);
     throw error;
   } finally {
+    context.drainSignal.removeEventListener("abort", drain);
     context.openStreams.count -= 1;
     if (stream.repeatedChunks > 0n) await addRepeated(context.pool, open.writer, stream.repeatedChunks);
   }
@@ -93,7 +100,8 @@ class PushStream {
   #streaming: SegmentInFlight | undefined;
   #last: SegmentInFlight = noPredecessor;
   readonly #inFlight = new Set<SegmentInFlight>();
-  #fail: (error: unknown) => void = () => {};
+  /** Ends the stream with this error, whatever it is waiting for. */
+  fail: (error: unknown) => void = () => {};
   /** Rejects as soon as a commit has failed; never resolves. */
   readonly #failed: Promise<never>;
 
@@ -102,7 +110,7 @@ class PushStream {
     this.#writer = open.writer;
     this.#nextChunkNo = open.nextChunkNo;
     this.#failed = new Promise((_, reject) => {
-      this.#fail = reject;
+      this.fail = reject;
     });
     this.#failed.catch(() => {});
   }
@@ -180,7 +188,7 @@ class PushStream {
     }
     await this.cut();
     await this.#last.committed;
-    return { nextChunkNo: this.#nextChunkNo, repeatedChunks: this.repeatedChunks, problems: this.#problems };
+    return { writer: this.#writer.writer, nextChunkNo: this.#nextChunkNo, repeatedChunks: this.repeatedChunks, problems: this.#problems };
   }
 
   /** After an error: nothing more is sent, what is in flight comes to its end. */
@@ -197,7 +205,7 @@ class PushStream {
       () => this.#inFlight.delete(inFlight),
       (error) => {
         this.#inFlight.delete(inFlight);
-        this.#fail(error);
+        this.fail(error);
       },
     );
     return inFlight;
@@ -231,8 +239,15 @@ class PushStream {
     const room = limits.problemsInResponse - this.#problems.length;
     if (room > 0) this.#problems.push(...problems.slice(0, room));
     this.#problemCount += problems.length - known;
-    if (this.#problemCount > limits.problemsAtMost) this.#fail(tooManyProblems());
+    if (this.#problemCount > limits.problemsAtMost) this.fail(tooManyProblems());
   }
+}
+
+function draining(): DomainError {
+  return new DomainError("UNAVAILABLE", "The server is stopping. Go on with another one, or with this one in a moment.", {
+    reason: "SERVER_DRAINING",
+    retryDelayMs: 500,
+  });
 }
 
 function tooManyProblems(): DomainError {

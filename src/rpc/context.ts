@@ -1,0 +1,33 @@
+/** What every call knows of itself, and what every service is given. */
+import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { Pool } from "pg";
+import type { Config } from "../config.js";
+import type { Logger } from "../log.js";
+import type { Caller } from "../tenancy/keys.js";
+
+export interface CallContext extends Caller {
+  /** Stands in the log, and in the message of an internal error. */
+  requestId: string;
+}
+
+/** Set by the server's authentication before any service is called. */
+export const callContextKey = createContextKey<CallContext | undefined>(undefined, { description: "caller" });
+
+/** Who calls. */
+export function caller(context: HandlerContext): CallContext {
+  const call = context.values.get(callContextKey);
+  if (call === undefined) throw new Error("a service was called without authentication");
+  return call;
+}
+
+export interface ServerDeps {
+  /** For everything but merging scans. */
+  pool: Pool;
+  ingestPool: Pool;
+  config: Config;
+  log: Logger;
+  /** Aborts when the server begins to stop: long streams end what they are at, and no more. */
+  drainSignal: AbortSignal;
+  /** Aborts when the server stops waiting for the calls that still run. */
+  shutdownSignal: AbortSignal;
+}

@@ -1,0 +1,109 @@
+/** frostline.v1.ScanService */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { DirIds } from "../db/id-blocks.js";
+import { ScanMode, type ScanProblemSchema, type ScanSchema, type ScanService, ScanStatus } from "../gen/frostline/v1/scan_pb.js";
+import { IngestConnections } from "../ingest/connections.js";
+import { abortScan, finishScan } from "../ingest/finish.js";
+import { type IngestContext, pushScan } from "../ingest/push.js";
+import * as scans from "../ingest/scans.js";
+import type { Problem } from "../ingest/segment.js";
+import { invalidField } from "../tenancy/validate.js";
+import { caller, type ServerDeps } from "./context.js";
+import { timestampField } from "./convert.js";
+import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
+
+const statuses: Record<scans.ScanStatus, ScanStatus> = {
+  RUNNING: ScanStatus.RUNNING,
+  OK: ScanStatus.OK,
+  WARN: ScanStatus.WARN,
+  ERROR: ScanStatus.ERROR,
+  ABANDONED: ScanStatus.ABANDONED,
+};
+
+export function scanService({ pool, ingestPool, config, drainSignal }: ServerDeps): ServiceImpl<typeof ScanService> {
+  const connections = new IngestConnections(ingestPool, config.ingestPoolMax);
+  const ingest: IngestContext = { pool, connections, dirIds: new DirIds(), openStreams: { count: 0 }, drainSignal };
+  return {
+    async startScan({ shareName, mode, uniqueFrn }, context) {
+      const start = { shareName, mode: fromMode(mode), uniqueFrn };
+      return { scan: toScan(await scans.startScan(pool, caller(context).tenantId, start)) };
+    },
+    async pushScan(messages, context) {
+      const { nextChunkNo, repeatedChunks, problems, writer } = await pushScan(ingest, caller(context).tenantId, messages);
+      return { nextChunkNo, repeatedChunks, problems: problems.map((problem) => toProblem(problem, writer)) };
+    },
+    async finishScan({ scanId, chunks }, context) {
+      return { scan: toScan(await finishScan(connections, caller(context).tenantId, scanId, chunks)) };
+    },
+    async confirmBrake({ scanId }, context) {
+      return { scan: toScan(await scans.confirmBrake(pool, caller(context).tenantId, scanId)) };
+    },
+    async abortScan({ scanId }, context) {
+      return { scan: toScan(await abortScan(connections, caller(context).tenantId, scanId)) };
+    },
+    async getScan({ scanId }, context) {
+      const { scan, writers } = await scans.getScan(pool, caller(context).tenantId, scanId);
+      return { scan: toScan(scan), writers };
+    },
+    async listScans(request, context) {
+      const size = pageSize(request.pageSize, 100, 1000);
+      const token = decodePageToken(request.pageToken, 1);
+      const before = token && pageTokenNumber(token[0]);
+      const rows = await scans.listScans(pool, caller(context).tenantId, request.shareName, before, size);
+      const last = rows.at(-1);
+      return { scans: rows.map(toScan), nextPageToken: last && rows.length === size ? encodePageToken([last.scanId]) : "" };
+    },
+    async listScanProblems(request, context) {
+      const size = pageSize(request.pageSize, 100, 1000);
+      const token = decodePageToken(request.pageToken, 3);
+      const after = token && {
+        writer: token[0] as string,
+        chunkNo: pageTokenNumber(token[1]),
+        ordinal: Number(BigInt.asIntN(32, pageTokenNumber(token[2]))),
+      };
+      const rows = await scans.listProblems(pool, caller(context).tenantId, request.scanId, after, size);
+      const last = rows.at(-1);
+      const next = last && rows.length === size ? encodePageToken([last.writer, last.chunkNo, last.ordinal]) : "";
+      return { problems: rows.map((row) => toProblem(row, row.writer)), nextPageToken: next };
+    },
+  };
+}
+
+function fromMode(mode: ScanMode): scans.ScanMode {
+  if (mode === ScanMode.FULL) return "FULL";
+  if (mode === ScanMode.PARTIAL) return "PARTIAL";
+  throw invalidField("mode", "must be FULL or PARTIAL.");
+}
+
+function toScan(scan: scans.ScanRow): MessageInitShape<typeof ScanSchema> {
+  const held = scan.status === "RUNNING" && scan.brakeWanted !== null && scan.brakeConfirmedUtc === null;
+  return {
+    scanId: scan.scanId,
+    shareName: scan.shareName,
+    mode: scan.mode === "FULL" ? ScanMode.FULL : ScanMode.PARTIAL,
+    status: statuses[scan.status],
+    ...timestampField("startTime", scan.startedUtc),
+    ...timestampField("finishTime", scan.finishedUtc),
+    counts: {
+      directories: scan.dirsListed,
+      files: scan.filesListed,
+      sizeBytes: scan.bytesListed,
+      added: scan.added,
+      changed: scan.changed,
+      removed: scan.gone,
+      moved: scan.moved,
+      refused: scan.refused,
+      unreadableDirectories: scan.unreadable,
+      repeatedChunks: scan.repeatedChunks,
+    },
+    ...(held ? { brake: { wouldBeMissing: scan.brakeWanted ?? 0n, limit: scan.brakeLimit } } : {}),
+    finishing: scan.finishingUtc !== null,
+    uniqueFrn: scan.uniqueFrn,
+  };
+}
+
+function toProblem(problem: Problem, writer: string): MessageInitShape<typeof ScanProblemSchema> {
+  const { chunkNo, recordIndex, dirPath, name, reason, unreadable } = problem;
+  return { writer, chunkNo, recordIndex, dirPath, name, reason, unreadable };
+}
