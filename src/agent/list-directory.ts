@@ -1,0 +1,281 @@
+/** One directory: its files' attributes, and the names of its subdirectories. */
+import type { BigIntStats } from "node:fs";
+import type { Excluder } from "./exclude.js";
+import { hashFile, isStub } from "./hash.js";
+import { type FileEntry, type LeftOutEntry, type Listing, noBytes } from "./listing.js";
+import { type DirectoryEntry, type OpenDirectory, openDirectory, type SizeHonesty } from "./open-directory.js";
+import type { StatPool, StatResult } from "./stat-pool.js";
+import type { Throttle } from "./throttle.js";
+
+/** What a walk met besides the files it recorded. */
+export interface WalkStats {
+  directories: number;
+  files: number;
+  symlinks: number;
+  /** Sockets, pipes and devices. */
+  specials: number;
+  excluded: number;
+  /** Directories of another file system, not entered. */
+  otherFileSystems: number;
+  /** Entries and directories that were gone when they were to be read. */
+  vanished: number;
+  leftOut: number;
+  unreadable: number;
+  /** Files to be hashed whose content could not be read, or changed meanwhile. */
+  hashErrors: number;
+  /** Files not hashed because their content is not on this disk. */
+  stubsNotHashed: number;
+}
+
+/** What a walk knows everywhere. Paths and names hold one byte a character. */
+export interface WalkContext {
+  /** Absolute, without a separator at its end. */
+  root: string;
+  separator: "/" | "\\";
+  /** The root's file system. */
+  dev: bigint;
+  oneFileSystem: boolean;
+  hash: boolean;
+  excluded: Excluder;
+  throttle: Throttle | undefined;
+  pool: StatPool;
+  honesty: SizeHonesty;
+  owners: Map<bigint, string>;
+  stats: WalkStats;
+  signal: AbortSignal;
+}
+
+/** Longer ones would not fit in a message; the server's own limit is lower still. */
+const pathBytesAtMost = 256 * 1024;
+const billion = 1_000_000_000n;
+
+/**
+ * Lists the directory in parts, and returns its subdirectories' names in byte order.
+ * A directory that is gone has no parts; one that cannot be read says so in its last part. The root must be readable.
+ */
+export async function* listDirectory(context: WalkContext, path: string): AsyncGenerator<Listing, string[]> {
+  const { stats } = context;
+  const subdirectories: string[] = [];
+  const listTimeMs = Date.now();
+  const bytes = Buffer.from(path, "latin1");
+  let held: Listing | undefined;
+  try {
+    for await (const { entries, opened } of openBatches(context, path)) {
+      if (held !== undefined) yield { ...held, more: true, complete: false };
+      held = {
+        path: bytes,
+        listTimeMs,
+        files: [],
+        leftOut: [],
+        more: false,
+        complete: true,
+        unreadableReason: held?.unreadableReason ?? "",
+      };
+      await describe(context, path, opened, entries, held, subdirectories);
+    }
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    if (held === undefined && path === "/") throw new Error(`The root of the share cannot be read: ${error.message}`, { cause: error });
+    if (held === undefined && isGone(error)) {
+      stats.vanished++;
+      return [];
+    }
+    held ??= emptyListing(bytes, listTimeMs);
+    held.unreadableReason = reasonOf(error);
+  }
+  if (held === undefined) return subdirectories;
+  held.complete = held.unreadableReason === "";
+  if (!held.complete) stats.unreadable++;
+  stats.directories++;
+  yield held;
+  return subdirectories.sort(byteOrder);
+}
+
+/** Names of the subdirectories alone, in byte order. None when the directory is gone; rejects when it cannot be read to its end. */
+export async function listSubdirectories(context: WalkContext, path: string): Promise<string[]> {
+  const subdirectories: string[] = [];
+  try {
+    for await (const { entries, opened } of openBatches(context, path)) {
+      const unknown: string[] = [];
+      for (const { name, kind } of entries) {
+        if (context.excluded(path, name)) continue;
+        if (kind === "directory") subdirectories.push(name);
+        if (kind === "unknown") unknown.push(name);
+      }
+      const results = await statAll(context, pathsOf(opened.prefix, unknown));
+      results.forEach((result, i) => {
+        if (!(result instanceof Error) && result.isDirectory()) subdirectories.push(unknown[i] as string);
+      });
+    }
+  } catch (error) {
+    if (!isSystemError(error) || (isGone(error) && path !== "/")) {
+      if (isSystemError(error)) return [];
+      throw error;
+    }
+    const where = path === "/" ? "The root of the share" : Buffer.from(path, "latin1").toString();
+    throw new Error(`${where} cannot be read again to resume the scan: ${error.message}. Make it readable, or start over with --restart.`, {
+      cause: error,
+    });
+  }
+  return subdirectories.sort(byteOrder);
+}
+
+/** The batches of a directory, one empty batch for an empty one; none for a directory of another file system. */
+async function* openBatches(context: WalkContext, path: string): AsyncGenerator<{ entries: DirectoryEntry[]; opened: OpenDirectory }> {
+  context.signal.throwIfAborted();
+  const below = path === "/" ? "" : context.separator === "/" ? path : path.replaceAll("/", context.separator);
+  const opened = await openDirectory(context.root + below, context.separator, context.honesty);
+  try {
+    if (context.oneFileSystem && opened.stats.dev !== context.dev) {
+      context.stats.otherFileSystems++;
+      return;
+    }
+    let any = false;
+    for await (const entries of opened.batches) {
+      context.signal.throwIfAborted();
+      any = true;
+      yield { entries, opened };
+    }
+    if (!any) yield { entries: [], opened };
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Adds the entries to the listing, and the directories among them to `subdirectories`. */
+async function describe(
+  context: WalkContext,
+  path: string,
+  opened: OpenDirectory,
+  entries: DirectoryEntry[],
+  listing: Listing,
+  subdirectories: string[],
+): Promise<void> {
+  const { stats } = context;
+  const addDirectory = (name: string) => {
+    if (path.length + name.length < pathBytesAtMost) subdirectories.push(name);
+    else leaveOut(context, listing, Buffer.from(name, "latin1"), `the directory's path has more than ${pathBytesAtMost} bytes`);
+  };
+  const names: string[] = [];
+  for (const { name, kind } of entries) {
+    if (context.excluded(path, name)) stats.excluded++;
+    else if (kind === "directory") addDirectory(name);
+    else if (kind === "symlink") stats.symlinks++;
+    else if (kind === "other") stats.specials++;
+    else names.push(name);
+  }
+  const paths = pathsOf(opened.prefix, names);
+  const results = await statAll(context, paths);
+  for (let i = 0; i < results.length; i++) {
+    const result = results[i] as StatResult;
+    const file = paths[i] as Buffer;
+    if (result instanceof Error) recordError(context, listing, file.subarray(opened.prefix.length), result);
+    else if (result.isFile()) {
+      const entry = toFileEntry(context, file.subarray(opened.prefix.length), result);
+      if (context.hash) entry.fileHash = await hashOf(context, file, result);
+      listing.files.push(entry);
+    } else if (result.isDirectory()) addDirectory(names[i] as string);
+    else if (result.isSymbolicLink()) stats.symlinks++;
+    else stats.specials++;
+  }
+  stats.files += listing.files.length;
+}
+
+function recordError(context: WalkContext, listing: Listing, name: Buffer, error: NodeJS.ErrnoException): void {
+  if (isGone(error)) context.stats.vanished++;
+  // Without permission to pass through the directory, no entry of it can be seen: that is the directory's fault, not the entry's.
+  else if (error.code === "EACCES" && context.separator === "/")
+    listing.unreadableReason = "EACCES: its names can be read, but not its files' attributes";
+  else leaveOut(context, listing, name, reasonOf(error));
+}
+
+function leaveOut(context: WalkContext, listing: Listing, name: Buffer, reason: string): void {
+  const entry: LeftOutEntry = { name, reason };
+  listing.leftOut.push(entry);
+  context.stats.leftOut++;
+}
+
+async function statAll(context: WalkContext, paths: Buffer[]): Promise<StatResult[]> {
+  const { throttle, pool, signal } = context;
+  if (throttle === undefined) return pool.lstatAll(paths);
+  const results: StatResult[] = [];
+  for (let from = 0; from < paths.length; from += throttle.batch) {
+    const batch = paths.slice(from, from + throttle.batch);
+    await throttle.take(batch.length, signal);
+    results.push(...(await pool.lstatAll(batch)));
+  }
+  return results;
+}
+
+function toFileEntry(context: WalkContext, name: Uint8Array, file: BigIntStats): FileEntry {
+  return {
+    name,
+    sizeBytes: file.size,
+    atimeUnix: floorSeconds(file.atimeNs),
+    mtimeUnix: floorSeconds(file.mtimeNs),
+    ctimeUnix: floorSeconds(file.ctimeNs),
+    // 0 is what a source without numbers says.
+    frn: file.ino === 0n ? undefined : file.ino,
+    allocatedBytes: file.blocks * 512n,
+    linkCount: Number(file.nlink),
+    // Windows has no uid: Node answers 0.
+    owner: context.separator === "/" ? ownerOf(context.owners, file.uid) : "",
+    fileHash: noBytes,
+  };
+}
+
+async function hashOf(context: WalkContext, path: Buffer, file: BigIntStats): Promise<Uint8Array> {
+  if (isStub(file)) {
+    context.stats.stubsNotHashed++;
+    return noBytes;
+  }
+  try {
+    const hash = await hashFile(path, file, context.signal);
+    if (hash !== undefined) return hash;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+  }
+  context.stats.hashErrors++;
+  return noBytes;
+}
+
+function pathsOf(prefix: string, names: string[]): Buffer[] {
+  return names.map((name) => Buffer.from(prefix + name, "latin1"));
+}
+
+/** Nanoseconds to seconds, towards the past: BigInt's own division goes towards 0. */
+export function floorSeconds(ns: bigint): bigint {
+  return ns >= 0n ? ns / billion : -((billion - 1n - ns) / billion);
+}
+
+function ownerOf(owners: Map<bigint, string>, uid: bigint): string {
+  let owner = owners.get(uid);
+  if (owner === undefined) {
+    owner = String(uid);
+    owners.set(uid, owner);
+  }
+  return owner;
+}
+
+function emptyListing(path: Uint8Array, listTimeMs: number): Listing {
+  return { path, listTimeMs, files: [], leftOut: [], more: false, complete: true, unreadableReason: "" };
+}
+
+function byteOrder(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** An error of the file system, not of this program and not an abort. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && /^E[A-Z0-9]+$/.test((error as NodeJS.ErrnoException).code ?? "");
+}
+
+/** ENOTDIR: a file has taken the directory's place. */
+function isGone(error: NodeJS.ErrnoException): boolean {
+  return error.code === "ENOENT" || error.code === "ENOTDIR";
+}
+
+/** `EACCES: permission denied, scandir`; without the path, which the listing has. */
+function reasonOf(error: NodeJS.ErrnoException): string {
+  return error.message.replace(/ '.*'$/s, "");
+}

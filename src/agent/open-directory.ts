@@ -1,0 +1,147 @@
+/** The entries of a directory, in batches, whatever its size and however long its path. */
+import * as fs from "node:fs";
+import { promisify } from "node:util";
+
+/** A name holds one byte a character: compact, exact, and in byte order when sorted. */
+export interface DirectoryEntry {
+  name: string;
+  kind: "directory" | "symlink" | "other" | "unknown" | "file";
+}
+
+export interface OpenDirectory {
+  /** What to put before a name to reach the entry; one byte a character. */
+  prefix: string;
+  /** The directory's own attributes. */
+  stats: fs.BigIntStats;
+  /** Entries without `.` and `..`, at most `batchEntries` at once. */
+  batches: AsyncIterable<DirectoryEntry[]>;
+  close(): Promise<void>;
+}
+
+const batchEntries = 4000;
+/** Linux takes paths up to 4,096 bytes with the NUL; below this even a 255-byte name fits behind. */
+const plainPathBytes = 3800;
+/** A directory whose own size is at most this has some ten thousand entries at most, where size tells of entries at all. */
+const wholeReadSizeBytes = 256n * 1024n;
+/** Linux file systems whose directories' sizes tell: ext2 to 4, XFS, Btrfs, tmpfs, overlayfs. Others answer 0 or 4,096 for any directory. */
+const honestSizes = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x794c7630]);
+/** open(2)'s O_PATH, which Node does not name: passing through a directory needs no permission to list it. */
+const O_PATH = 0o10000000;
+
+const lstat = promisify(fs.lstat) as (path: Buffer, options: { bigint: true }) => Promise<fs.BigIntStats>;
+const opendir = promisify(fs.opendir) as unknown as (path: Buffer, options: { encoding: "buffer"; bufferSize: number }) => Promise<fs.Dir>;
+const readdir = promisify(fs.readdir) as unknown as (
+  path: Buffer,
+  options: { encoding: "latin1"; withFileTypes: true },
+) => Promise<fs.Dirent[]>;
+const open = promisify(fs.open);
+const closeFd = promisify(fs.close);
+
+/** Remembers, for each file system, whether its directories can be read in one go. */
+export type SizeHonesty = Map<bigint, boolean>;
+
+/**
+ * Opens a directory for listing; symlinks are not followed. `path` is absolute, one byte a character, without a separator at its end.
+ * Rejects with the system's error (ENOENT, ENOTDIR, EACCES, ...).
+ */
+export async function openDirectory(path: string, separator: string, honesty: SizeHonesty): Promise<OpenDirectory> {
+  const long = process.platform === "linux" && path.length > plainPathBytes ? await openLong(path) : undefined;
+  const at = long === undefined ? path : `/proc/self/fd/${long}`;
+  const close = async () => {
+    if (long !== undefined) await closeFd(long);
+  };
+  try {
+    // `/`, `C:\` and a descriptor's link need the separator; anywhere else it would follow a symlink.
+    const needsSeparator = long !== undefined || path === "" || (separator === "\\" && path.endsWith(":"));
+    const self = Buffer.from(needsSeparator ? `${at}${separator}` : at, "latin1");
+    const stats = await lstat(self, { bigint: true });
+    if (!stats.isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${path}'`), { code: "ENOTDIR" });
+    const whole = stats.size <= wholeReadSizeBytes && (await isHonest(self, stats.dev, honesty));
+    return { prefix: `${at}${separator}`, stats, batches: whole ? readWhole(self) : readGradually(self), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** One system call for a small directory: four times as fast as opening, reading and closing. */
+async function* readWhole(path: Buffer): AsyncGenerator<DirectoryEntry[]> {
+  const entries = await readdir(path, { encoding: "latin1", withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    // A file system that tells no types: Node then asks for each, and cannot join this path with a name that is text.
+    if (error.code === "ERR_INVALID_ARG_TYPE") return undefined;
+    throw error;
+  });
+  if (entries === undefined) return yield* readGradually(path);
+  for (let from = 0; from < entries.length; from += batchEntries) {
+    yield entries.slice(from, from + batchEntries).map((dirent) => ({ name: dirent.name, kind: kindOf(dirent) }));
+  }
+}
+
+/** Holds a batch in memory, not a directory of millions. */
+async function* readGradually(path: Buffer): AsyncGenerator<DirectoryEntry[]> {
+  const directory = await opendir(path, { encoding: "buffer", bufferSize: 1024 });
+  try {
+    for (;;) {
+      const batch = await readBatch(directory);
+      if (batch.length > 0) yield batch;
+      if (batch.length < batchEntries) return;
+    }
+  } finally {
+    await directory.close();
+  }
+}
+
+function readBatch(directory: fs.Dir): Promise<DirectoryEntry[]> {
+  return new Promise((resolve, reject) => {
+    const batch: DirectoryEntry[] = [];
+    const next = () => {
+      directory.read((error, dirent) => {
+        if (error) return reject(error);
+        if (dirent === null) return resolve(batch);
+        const name = (dirent.name as unknown as Buffer).toString("latin1");
+        if (batch.push({ name, kind: kindOf(dirent) }) === batchEntries) return resolve(batch);
+        next();
+      });
+    };
+    next();
+  });
+}
+
+function kindOf(dirent: fs.Dirent): DirectoryEntry["kind"] {
+  if (dirent.isFile()) return "file";
+  if (dirent.isDirectory()) return "directory";
+  // Windows calls every reparse point a link, also deduplicated and tiered files; only lstat knows.
+  if (dirent.isSymbolicLink()) return process.platform === "win32" ? "unknown" : "symlink";
+  if (dirent.isFIFO() || dirent.isSocket() || dirent.isBlockDevice() || dirent.isCharacterDevice()) return "other";
+  return "unknown";
+}
+
+async function isHonest(path: Buffer, dev: bigint, honesty: SizeHonesty): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  const known = honesty.get(dev);
+  if (known !== undefined) return known;
+  const { type } = await promisify(fs.statfs)(path);
+  honesty.set(dev, honestSizes.has(type));
+  return honestSizes.has(type);
+}
+
+/** A descriptor of a directory whose path is too long for one system call: hop by hop, each relative to the one before. */
+async function openLong(path: string): Promise<number> {
+  if (!fs.existsSync("/proc/self/fd")) {
+    throw Object.assign(new Error("ENAMETOOLONG: the path is over 4,096 bytes, and /proc is not mounted"), { code: "ENAMETOOLONG" });
+  }
+  const flags = O_PATH | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW;
+  let fd: number | undefined;
+  for (let from = 0; from < path.length; ) {
+    const to = path.length - from <= plainPathBytes ? path.length : path.lastIndexOf("/", from + plainPathBytes);
+    const hop = `${fd === undefined ? "" : `/proc/self/fd/${fd}`}${path.slice(from, to)}`;
+    const previous = fd;
+    try {
+      fd = await open(Buffer.from(hop, "latin1"), flags);
+    } finally {
+      if (previous !== undefined) await closeFd(previous);
+    }
+    from = to;
+  }
+  return fd as number;
+}
