@@ -2,7 +2,6 @@
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import type { Command } from "commander";
-import { walkChunks } from "../agent/walk-source.js";
 import { ScanMode } from "../gen/frostline/v1/scan_pb.js";
 import { action, type Context } from "./command.js";
 import { withClient } from "./connection.js";
@@ -13,6 +12,7 @@ import { collect, parseWhole } from "./parse.js";
 import { scanSummary, statusOf, transfer, warningWords } from "./run-scan.js";
 import { printScan } from "./scans.js";
 import { type TypeName, typeOption } from "./share.js";
+import { passedBy, walkSource } from "./walk-source.js";
 
 interface ScanOptions {
   share: string;
@@ -52,8 +52,10 @@ async function scan(context: Context, options: ScanOptions, dir: string): Promis
   try {
     return await withClient(context.global, "agent", async (client) => {
       const caseSensitive = options.type === undefined ? await isCaseSensitive(root) : undefined;
-      const created = await ensureShare(client, { shareName: options.share, type: options.type, sourceRoot: root, caseSensitive });
+      const { created } = await ensureShare(client, { shareName: options.share, type: options.type, sourceRoot: root, caseSensitive });
       if (created) context.output.note(`Created the share ${options.share}.`);
+      const { signal } = interrupt;
+      const walked = walkSource(root, { ...options, signal });
       const startedMs = Date.now();
       const { scan } = await transfer(
         client,
@@ -63,15 +65,15 @@ async function scan(context: Context, options: ScanOptions, dir: string): Promis
           mode: options.partial ? ScanMode.PARTIAL : ScanMode.FULL,
           uniqueFrn: process.platform === "win32",
           resume: options.restart ? "restart" : "auto",
-          source: walkChunks(root, options),
+          source: walked.source,
         },
-        interrupt.signal,
+        signal,
       );
       await printScan(context, scan);
       context.output.note(scanSummary(scan, Date.now() - startedMs));
-      const warning = warningWords(scan);
-      if (warning !== undefined) context.output.note(warning);
-      return statusOf(scan);
+      for (const words of [passedBy(walked.stats()), warningWords(scan)]) if (words !== undefined) context.output.note(words);
+      const status = statusOf(scan);
+      return status === 0 && walked.stats().hashErrors > 0 ? 3 : status;
     });
   } finally {
     interrupt.dispose();

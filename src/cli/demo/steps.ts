@@ -1,7 +1,6 @@
 /** What the demo does and shows, step by step. */
 import * as path from "node:path";
 import { createClient } from "../../agent/client.js";
-import { walkChunks } from "../../agent/walk-source.js";
 import { FileService } from "../../gen/frostline/v1/file_pb.js";
 import { type Scan, ScanMode, ScanSchema, ScanService } from "../../gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../../gen/frostline/v1/share_pb.js";
@@ -11,6 +10,7 @@ import { count } from "../format.js";
 import { changeWords, scanSummary, transfer } from "../run-scan.js";
 import { problemLine } from "../scans.js";
 import { defaultType, sourceType } from "../share.js";
+import { walkSource } from "../walk-source.js";
 import { createDifferences } from "./differences.js";
 import { createReport } from "./report.js";
 import type { DemoServer } from "./server.js";
@@ -59,7 +59,7 @@ export async function scanOnce(run: Demo, title: string): Promise<Scan> {
       mode: ScanMode.FULL,
       uniqueFrn: process.platform === "win32",
       resume: "restart",
-      source: walkChunks(run.root, { exclude: [], defaultExcludes: true, oneFileSystem: false, hash: false }),
+      source: walkSource(run.root, { signal: run.signal }).source,
     },
     run.signal,
   );

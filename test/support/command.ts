@@ -1,0 +1,48 @@
+/** The built command line, run as a user runs it. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import * as path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const program = fileURLToPath(new URL("../../bin/frostline.js", import.meta.url));
+
+export interface CommandResult {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface CommandOptions {
+  /** On top of PATH and HOME. */
+  env?: Record<string, string>;
+  cwd?: string;
+  /** Called once the process runs. */
+  started?: (child: ChildProcess) => void;
+}
+
+/** Runs `frostline` with the arguments to its end. */
+export async function frostline(args: string[], options: CommandOptions = {}): Promise<CommandResult> {
+  const { PATH = "", HOME = "" } = process.env;
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { PATH, HOME, ...options.env },
+    cwd: options.cwd ?? path.dirname(path.dirname(program)),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  options.started?.(child);
+  const [status] = (await once(child, "close")) as [number | null];
+  return { status, stdout, stderr };
+}
+
+/** Objects of a stdout that must be JSON lines and nothing else. */
+export function jsonLines<T>(stdout: string): T[] {
+  if (stdout === "") return [];
+  if (!stdout.endsWith("\n")) throw new Error(`The last line is not ended: ${JSON.stringify(stdout.slice(-200))}`);
+  return stdout
+    .slice(0, -1)
+    .split("\n")
+    .map((line) => JSON.parse(line) as T);
+}
