@@ -50,7 +50,11 @@ export function createPools(url: string, options: PoolOptions): Pools {
     // Staging tables are analyzed in each segment: a sample of 3,000 rows is enough to plan by.
     options: "-c default_statistics_target=10 -c jit=off",
   });
-  for (const pool of [query, ingest]) pool.on("error", options.onIdleError);
+  for (const pool of [query, ingest]) {
+    pool.on("error", options.onIdleError);
+    // A connection that breaks while in use, but between two statements, would end the process; the next statement tells.
+    pool.on("connect", (client) => client.on("error", () => {}));
+  }
   const end = async () => {
     await Promise.all([query.end(), ingest.end()]);
   };

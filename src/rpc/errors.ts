@@ -1,0 +1,49 @@
+/** Domain error -> gRPC status with google.rpc details. The only place that does. */
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { DomainError, ErrorCode } from "../errors.js";
+
+const codes: Record<ErrorCode, Code> = {
+  INVALID_ARGUMENT: Code.InvalidArgument,
+  NOT_FOUND: Code.NotFound,
+  ALREADY_EXISTS: Code.AlreadyExists,
+  PERMISSION_DENIED: Code.PermissionDenied,
+  UNAUTHENTICATED: Code.Unauthenticated,
+  FAILED_PRECONDITION: Code.FailedPrecondition,
+  OUT_OF_RANGE: Code.OutOfRange,
+  ABORTED: Code.Aborted,
+  RESOURCE_EXHAUSTED: Code.ResourceExhausted,
+  UNAVAILABLE: Code.Unavailable,
+};
+
+/** The status of a domain error: ErrorInfo always, RetryInfo when it is worth trying again. */
+export function toConnectError(error: DomainError): ConnectError {
+  const status = new ConnectError(error.message, codes[error.code], undefined, undefined, error);
+  status.details.push({ type: "google.rpc.ErrorInfo", value: encodeErrorInfo(error.reason, error.metadata) });
+  if (error.retryDelayMs !== undefined) status.details.push({ type: "google.rpc.RetryInfo", value: encodeRetryInfo(error.retryDelayMs) });
+  return status;
+}
+
+/** google.rpc.ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; } */
+function encodeErrorInfo(reason: string, metadata: Record<string, string>): Uint8Array<ArrayBuffer> {
+  const writer = new BinaryWriter();
+  writer.tag(1, WireType.LengthDelimited).string(reason);
+  writer.tag(2, WireType.LengthDelimited).string("frostline");
+  for (const [key, value] of Object.entries(metadata)) {
+    writer.tag(3, WireType.LengthDelimited).fork();
+    writer.tag(1, WireType.LengthDelimited).string(key);
+    writer.tag(2, WireType.LengthDelimited).string(value);
+    writer.join();
+  }
+  return writer.finish();
+}
+
+/** google.rpc.RetryInfo { google.protobuf.Duration retry_delay = 1; }, Duration { int64 seconds = 1; int32 nanos = 2; } */
+function encodeRetryInfo(delayMs: number): Uint8Array<ArrayBuffer> {
+  const writer = new BinaryWriter();
+  writer.tag(1, WireType.LengthDelimited).fork();
+  writer.tag(1, WireType.Varint).int64(Math.floor(delayMs / 1000));
+  writer.tag(2, WireType.Varint).int32(Math.floor((delayMs % 1000) * 1e6));
+  writer.join();
+  return writer.finish();
+}

@@ -1,0 +1,161 @@
+/** frostline.v1.FileService */
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { DomainError } from "../errors.js";
+import { FileChange, type FileDifferenceSchema, FileInfoSchema, type FileService } from "../gen/frostline/v1/file_pb.js";
+import { type FileDifference, streamDiff } from "../history/diff.js";
+import type { FileVersion } from "../history/file-version.js";
+import { streamSnapshot } from "../history/snapshot.js";
+import { extensionOf } from "../ingest/records.js";
+import type { CurrentFile } from "../inventory/current-file.js";
+import { getFile } from "../inventory/get-file.js";
+import { listFiles } from "../inventory/list-files.js";
+import { decodePageToken, encodePageToken, pageSize, positionId } from "../page-token.js";
+import { renderPath, type SourceType } from "../paths.js";
+import { caller, type ServerDeps } from "./context.js";
+
+const defaultPageSize = 1000;
+const maxPageSize = 10_000;
+/** Clients take 4 MiB a message; a page ends early rather than come near it. */
+const messageSizeBytesAtMost = 2 * 1024 * 1024;
+const filesPerMessage = 500;
+/** A message's fixed fields and tags, generously. */
+const fixedSizeBytes = 160;
+
+export function fileService({ pool, config, shutdownSignal }: ServerDeps): ServiceImpl<typeof FileService> {
+  // A stream holds a connection for as long as its client reads: half of them stay for everything else.
+  const streams = createSlots(Math.max(1, Math.floor(config.queryPoolMax / 2)));
+  return {
+    async listFiles(request, context) {
+      const limit = pageSize(request.pageSize, defaultPageSize, maxPageSize);
+      const [after = "0"] = decodePageToken(request.pageToken, 1) ?? [];
+      const filter = request.filter ?? { dirPath: "", fileExtension: "", includeMissing: false };
+      const { share, files } = await listFiles(pool, caller(context).tenantId, request.shareName, filter, positionId(after), limit);
+      const page = files.slice(0, countThatFit(files, limit));
+      const last = page.at(-1);
+      const isLast = page.length === files.length && files.length < limit;
+      return {
+        files: page.map((file) => fromCurrent(share.src_type, file)),
+        nextPageToken: isLast || last === undefined ? "" : encodePageToken([String(last.file_current_id)]),
+      };
+    },
+    async getFile({ shareName, path }, context) {
+      const { share, file } = await getFile(pool, caller(context).tenantId, shareName, path);
+      return { file: fromCurrent(share.src_type, file) };
+    },
+    async *streamSnapshot({ scanId }, context) {
+      const signal = AbortSignal.any([context.signal, shutdownSignal]);
+      const release = streams.take();
+      try {
+        for await (const rows of streamSnapshot(pool, caller(context).tenantId, scanId, signal)) {
+          for (const batch of batches(rows)) yield { files: batch.map(fromVersion) };
+        }
+      } finally {
+        release();
+      }
+    },
+    async *streamDiff({ fromScanId, toScanId }, context) {
+      const signal = AbortSignal.any([context.signal, shutdownSignal]);
+      const release = streams.take();
+      try {
+        for await (const rows of streamDiff(pool, caller(context).tenantId, fromScanId, toScanId, signal)) {
+          for (const batch of batches(rows)) yield { differences: batch.map(toDifference) };
+        }
+      } finally {
+        release();
+      }
+    },
+  };
+}
+
+/** A bounded number of things at once; the next one is told to come back. */
+function createSlots(most: number): { take(): () => void } {
+  let taken = 0;
+  return {
+    take() {
+      if (taken >= most) {
+        throw new DomainError("RESOURCE_EXHAUSTED", `${most} snapshots and diffs are being read already. Try again when one has ended.`, {
+          reason: "TOO_MANY_STREAMS",
+          retryDelayMs: 5000,
+        });
+      }
+      taken += 1;
+      return () => {
+        taken -= 1;
+      };
+    },
+  };
+}
+
+interface Sized {
+  dir_path: string;
+  name: string;
+}
+
+/** How many of the rows, and at least one, a message holds. Sizes are of UTF-16 text, of which 3 bytes a unit are the most UTF-8 takes. */
+function countThatFit(rows: readonly Sized[], most: number): number {
+  let sizeBytes = 0;
+  for (const [count, { dir_path, name }] of rows.entries()) {
+    sizeBytes += fixedSizeBytes + 3 * (dir_path.length + name.length);
+    if (count === most || (count > 0 && sizeBytes > messageSizeBytesAtMost)) return count;
+  }
+  return rows.length;
+}
+
+function* batches<Row extends Sized>(rows: Row[]): Generator<Row[]> {
+  for (let from = 0; from < rows.length; ) {
+    const rest = rows.slice(from, from + filesPerMessage);
+    const batch = rest.slice(0, countThatFit(rest, filesPerMessage));
+    yield batch;
+    from += batch.length;
+  }
+}
+
+type FileInit = MessageInitShape<typeof FileInfoSchema>;
+
+function fromCurrent(sourceType: SourceType, file: CurrentFile): FileInit {
+  const info = create(FileInfoSchema, {
+    ...versionFields(sourceType, file),
+    fileExtension: file.file_extension,
+    lastAccessedSource: file.last_accessed_source,
+    metadataComplete: file.metadata_complete,
+  });
+  if (file.missing_since_scan_id !== null) info.missingSinceScanId = file.missing_since_scan_id;
+  return info;
+}
+
+function fromVersion(file: FileVersion): FileInit {
+  return create(FileInfoSchema, {
+    ...versionFields(file.src_type, file),
+    fileExtension: Buffer.from(extensionOf(Buffer.from(file.name))).toString(),
+    lastAccessedSource: "initial_scan",
+    metadataComplete: true,
+  });
+}
+
+const changes = { A: FileChange.ADDED, C: FileChange.CHANGED, R: FileChange.REMOVED };
+
+function toDifference(row: FileDifference): MessageInitShape<typeof FileDifferenceSchema> {
+  return { change: changes[row.difference], file: fromVersion(row) };
+}
+
+/** What is null stays absent. */
+function versionFields(sourceType: SourceType, file: Omit<FileVersion, "src_type">) {
+  return {
+    fileId: file.file_current_id,
+    path: renderPath(sourceType, file.dir_path, file.name),
+    ...present("sizeBytes", file.size_bytes),
+    ...present("allocatedBytes", file.allocated_bytes),
+    ...present("atimeUnix", file.atime_unix),
+    ...present("mtimeUnix", file.mtime_unix),
+    ...present("ctimeUnix", file.ctime_unix),
+    ...present("linkCount", file.link_count === null ? null : BigInt(file.link_count)),
+    ...present("owner", file.owner),
+    ...present("frn", file.frn === null ? null : BigInt.asUintN(64, file.frn)),
+    ...present("fileHash", file.file_hash === null ? null : new Uint8Array(file.file_hash)),
+  };
+}
+
+function present<Name extends string, Value>(name: Name, value: Value | null): Partial<Record<Name, Value>> {
+  return value === null ? {} : ({ [name]: value } as Record<Name, Value>);
+}

@@ -1,0 +1,73 @@
+/** The outermost layer of every call: gives it an id, logs it, and turns what it throws into a status. */
+import { randomUUID } from "node:crypto";
+import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
+import { toDomainError } from "../db/errors.js";
+import { DomainError } from "../errors.js";
+import type { Logger } from "../log.js";
+import { callContextKey } from "../rpc/context.js";
+import { toConnectError } from "../rpc/errors.js";
+
+export const requestIdKey = createContextKey<string>("", { description: "request id" });
+
+/** Must be the first interceptor. */
+export function guard(log: Logger): Interceptor {
+  return (next) => async (request) => {
+    const requestId = randomUUID();
+    request.contextValues.set(requestIdKey, requestId);
+    const startMs = performance.now();
+    const done = (error?: ConnectError) => {
+      const call = request.contextValues.get(callContextKey);
+      log.debug(
+        {
+          requestId,
+          method: `${request.service.typeName}/${request.method.name}`,
+          tenantId: call?.tenantId,
+          keyId: call?.keyId,
+          code: error === undefined ? "OK" : Code[error.code],
+          durationMs: Math.round(performance.now() - startMs),
+        },
+        "call",
+      );
+    };
+    const fail = (error: unknown) => {
+      const status = toStatus(error, requestId, log);
+      done(status);
+      return status;
+    };
+    try {
+      const response = await next(request);
+      if (response.stream) return { ...response, message: guarded(response.message, done, fail) };
+      done();
+      return response;
+    } catch (error) {
+      throw fail(error);
+    }
+  };
+}
+
+/** A stream's errors come while it is read. */
+async function* guarded<T>(messages: AsyncIterable<T>, done: () => void, fail: (error: unknown) => ConnectError): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw fail(error);
+  }
+  done();
+}
+
+function toStatus(error: unknown, requestId: string, log: Logger): ConnectError {
+  const known = toDomainError(error);
+  if (known instanceof DomainError) {
+    if (known.code === "UNAVAILABLE") log.warn({ requestId, err: known.cause }, known.message);
+    return toConnectError(known);
+  }
+  if (known instanceof ConnectError) return fromProtocol(known);
+  log.error({ requestId, err: error }, "a call failed for an unexpected reason");
+  return new ConnectError(`internal error; the server's log tells more under ${requestId}`, Code.Internal, undefined, undefined, error);
+}
+
+/** What the protocol layer itself refuses. An agent that meets a limit must know it from the server being busy. */
+function fromProtocol(error: ConnectError): ConnectError {
+  if (error.code !== Code.ResourceExhausted) return error;
+  return toConnectError(new DomainError("RESOURCE_EXHAUSTED", error.rawMessage, { reason: "MESSAGE_TOO_LARGE", cause: error }));
+}

@@ -1,0 +1,41 @@
+/** Which key may call what: the one table. A test compares it with the services' descriptors. */
+import type { KeyScope } from "../tenancy/keys.js";
+
+export interface Access {
+  /** Any one of these will do; admin always does. */
+  scopes: readonly KeyScope[];
+  /** Only keys of the platform tenant. */
+  platform?: true;
+}
+
+const reader: Access = { scopes: ["reader"] };
+const agent: Access = { scopes: ["agent"] };
+const operator: Access = { scopes: ["operator"] };
+const admin: Access = { scopes: ["admin"] };
+const platformAdmin: Access = { scopes: ["admin"], platform: true };
+/** An agent has to find its share, and where it left off. */
+const readerOrAgent: Access = { scopes: ["reader", "agent"] };
+
+/** By `service type name/method name`. */
+export const access: ReadonlyMap<string, Access> = new Map([
+  ["frostline.v1.TenantService/CreateTenant", platformAdmin],
+  ["frostline.v1.TenantService/ListTenants", platformAdmin],
+  ["frostline.v1.TenantService/CreateKey", admin],
+  ["frostline.v1.TenantService/ListKeys", admin],
+  ["frostline.v1.TenantService/RevokeKey", admin],
+  ["frostline.v1.ShareService/CreateShare", { scopes: ["operator", "agent"] }],
+  ["frostline.v1.ShareService/GetShare", readerOrAgent],
+  ["frostline.v1.ShareService/ListShares", reader],
+  ["frostline.v1.ScanService/StartScan", agent],
+  ["frostline.v1.ScanService/PushScan", agent],
+  ["frostline.v1.ScanService/FinishScan", agent],
+  ["frostline.v1.ScanService/ConfirmBrake", operator],
+  ["frostline.v1.ScanService/AbortScan", agent],
+  ["frostline.v1.ScanService/GetScan", readerOrAgent],
+  ["frostline.v1.ScanService/ListScans", reader],
+  ["frostline.v1.ScanService/ListScanProblems", readerOrAgent],
+  ["frostline.v1.FileService/ListFiles", reader],
+  ["frostline.v1.FileService/GetFile", reader],
+  ["frostline.v1.FileService/StreamSnapshot", reader],
+  ["frostline.v1.FileService/StreamDiff", reader],
+]);
