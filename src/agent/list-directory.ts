@@ -1,9 +1,10 @@
 /** One directory: its files' attributes, and the names of its subdirectories. */
 import type { BigIntStats } from "node:fs";
 import type { Excluder } from "./exclude.js";
+import type { FileSystems } from "./file-systems.js";
 import { hashFile, isStub } from "./hash.js";
 import { type FileEntry, type LeftOutEntry, type Listing, noBytes } from "./listing.js";
-import { type DirectoryEntry, type OpenDirectory, openDirectory, type SizeHonesty } from "./open-directory.js";
+import { type DirectoryEntry, type OpenDirectory, openDirectory } from "./open-directory.js";
 import type { StatPool, StatResult } from "./stat-pool.js";
 import type { Throttle } from "./throttle.js";
 
@@ -39,7 +40,7 @@ export interface WalkContext {
   excluded: Excluder;
   throttle: Throttle | undefined;
   pool: StatPool;
-  honesty: SizeHonesty;
+  fileSystems: FileSystems;
   owners: Map<bigint, string>;
   stats: WalkStats;
   signal: AbortSignal;
@@ -102,7 +103,7 @@ export async function listSubdirectories(context: WalkContext, path: string): Pr
         if (kind === "directory") subdirectories.push(name);
         if (kind === "unknown") unknown.push(name);
       }
-      const results = await statAll(context, pathsOf(opened.prefix, unknown));
+      const results = await statAll(context, pathsOf(opened.prefix, unknown), opened.local);
       results.forEach((result, i) => {
         if (!(result instanceof Error) && result.isDirectory()) subdirectories.push(unknown[i] as string);
       });
@@ -124,7 +125,7 @@ export async function listSubdirectories(context: WalkContext, path: string): Pr
 async function* openBatches(context: WalkContext, path: string): AsyncGenerator<{ entries: DirectoryEntry[]; opened: OpenDirectory }> {
   context.signal.throwIfAborted();
   const below = path === "/" ? "" : context.separator === "/" ? path : path.replaceAll("/", context.separator);
-  const opened = await openDirectory(context.root + below, context.separator, context.honesty);
+  const opened = await openDirectory(context.root + below, context.separator, context.fileSystems);
   try {
     if (context.oneFileSystem && opened.stats.dev !== context.dev) {
       context.stats.otherFileSystems++;
@@ -165,7 +166,7 @@ async function describe(
     else names.push(name);
   }
   const paths = pathsOf(opened.prefix, names);
-  const results = await statAll(context, paths);
+  const results = await statAll(context, paths, opened.local);
   for (let i = 0; i < results.length; i++) {
     const result = results[i] as StatResult;
     const file = paths[i] as Buffer;
@@ -195,14 +196,14 @@ function leaveOut(context: WalkContext, listing: Listing, name: Buffer, reason: 
   context.stats.leftOut++;
 }
 
-async function statAll(context: WalkContext, paths: Buffer[]): Promise<StatResult[]> {
+async function statAll(context: WalkContext, paths: Buffer[], local: boolean): Promise<StatResult[]> {
   const { throttle, pool, signal } = context;
-  if (throttle === undefined) return pool.lstatAll(paths);
+  if (throttle === undefined) return pool.lstatAll(paths, local);
   const results: StatResult[] = [];
   for (let from = 0; from < paths.length; from += throttle.batch) {
     const batch = paths.slice(from, from + throttle.batch);
     await throttle.take(batch.length, signal);
-    results.push(...(await pool.lstatAll(batch)));
+    results.push(...(await pool.lstatAll(batch, local)));
   }
   return results;
 }

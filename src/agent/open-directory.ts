@@ -1,6 +1,7 @@
 /** The entries of a directory, in batches, whatever its size and however long its path. */
 import * as fs from "node:fs";
 import { promisify } from "node:util";
+import type { FileSystems } from "./file-systems.js";
 
 /** A name holds one byte a character: compact, exact, and in byte order when sorted. */
 export interface DirectoryEntry {
@@ -13,6 +14,8 @@ export interface OpenDirectory {
   prefix: string;
   /** The directory's own attributes. */
   stats: fs.BigIntStats;
+  /** It is on a local disk. */
+  local: boolean;
   /** Entries without `.` and `..`, at most `batchEntries` at once. */
   batches: AsyncIterable<DirectoryEntry[]>;
   close(): Promise<void>;
@@ -21,10 +24,8 @@ export interface OpenDirectory {
 const batchEntries = 4000;
 /** Linux takes paths up to 4,096 bytes with the NUL; below this even a 255-byte name fits behind. */
 const plainPathBytes = 3800;
-/** A directory whose own size is at most this has some ten thousand entries at most, where size tells of entries at all. */
+/** On a local disk a directory whose own size is at most this has some ten thousand entries at most. */
 const wholeReadSizeBytes = 256n * 1024n;
-/** Linux file systems whose directories' sizes tell: ext2 to 4, XFS, Btrfs, tmpfs, overlayfs. Others answer 0 or 4,096 for any directory. */
-const honestSizes = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x794c7630]);
 /** open(2)'s O_PATH, which Node does not name: passing through a directory needs no permission to list it. */
 const O_PATH = 0o10000000;
 
@@ -37,14 +38,11 @@ const readdir = promisify(fs.readdir) as unknown as (
 const open = promisify(fs.open);
 const closeFd = promisify(fs.close);
 
-/** Remembers, for each file system, whether its directories can be read in one go. */
-export type SizeHonesty = Map<bigint, boolean>;
-
 /**
  * Opens a directory for listing; symlinks are not followed. `path` is absolute, one byte a character, without a separator at its end.
  * Rejects with the system's error (ENOENT, ENOTDIR, EACCES, ...).
  */
-export async function openDirectory(path: string, separator: string, honesty: SizeHonesty): Promise<OpenDirectory> {
+export async function openDirectory(path: string, separator: string, fileSystems: FileSystems): Promise<OpenDirectory> {
   const long = process.platform === "linux" && path.length > plainPathBytes ? await openLong(path) : undefined;
   const at = long === undefined ? path : `/proc/self/fd/${long}`;
   const close = async () => {
@@ -54,10 +52,11 @@ export async function openDirectory(path: string, separator: string, honesty: Si
     // `/`, `C:\` and a descriptor's link need the separator; anywhere else it would follow a symlink.
     const needsSeparator = long !== undefined || path === "" || (separator === "\\" && path.endsWith(":"));
     const self = Buffer.from(needsSeparator ? `${at}${separator}` : at, "latin1");
-    const stats = await lstat(self, { bigint: true });
+    const stats = fileSystems.allLocal ? fs.lstatSync(self, { bigint: true }) : await lstat(self, { bigint: true });
     if (!stats.isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${path}'`), { code: "ENOTDIR" });
-    const whole = stats.size <= wholeReadSizeBytes && (await isHonest(self, stats.dev, honesty));
-    return { prefix: `${at}${separator}`, stats, batches: whole ? readWhole(self) : readGradually(self), close };
+    const local = fileSystems.allLocal || (await fileSystems.isLocal(self, stats.dev));
+    const batches = local && stats.size <= wholeReadSizeBytes ? readWhole(self) : readGradually(self);
+    return { prefix: `${at}${separator}`, stats, local, batches, close };
   } catch (error) {
     await close();
     throw error;
@@ -114,15 +113,6 @@ function kindOf(dirent: fs.Dirent): DirectoryEntry["kind"] {
   if (dirent.isSymbolicLink()) return process.platform === "win32" ? "unknown" : "symlink";
   if (dirent.isFIFO() || dirent.isSocket() || dirent.isBlockDevice() || dirent.isCharacterDevice()) return "other";
   return "unknown";
-}
-
-async function isHonest(path: Buffer, dev: bigint, honesty: SizeHonesty): Promise<boolean> {
-  if (process.platform !== "linux") return false;
-  const known = honesty.get(dev);
-  if (known !== undefined) return known;
-  const { type } = await promisify(fs.statfs)(path);
-  honesty.set(dev, honestSizes.has(type));
-  return honestSizes.has(type);
 }
 
 /** A descriptor of a directory whose path is too long for one system call: hop by hop, each relative to the one before. */

@@ -1,8 +1,12 @@
-/** lstat of many files, with a bounded number in flight. */
+/** lstat of many files: one after the other where that is fastest, many in flight where each may take long. */
 import * as fs from "node:fs";
 
-/** 64 in flight measured 1.8 us a file, one after the other 2.7. */
+/** With a network or a disk to wait for, this many keep Node's threads busy. */
 const inFlightAtMost = 64;
+/** A call that takes longer than this had to wait for a disk. From the cache it takes 2 us. */
+const slowCallMs = 0.2;
+/** After a slow call, so many files are asked for in flight before the next is tried by itself. */
+const filesInFlightAfterSlowCall = 1000;
 
 export type StatResult = fs.BigIntStats | NodeJS.ErrnoException;
 
@@ -15,14 +19,35 @@ interface Batch {
 }
 
 export interface StatPool {
-  /** One result for each path, in their order; a path's error is its result. */
-  lstatAll(paths: Buffer[]): Promise<StatResult[]>;
+  /**
+   * One result for each path, in their order; a path's error is its result. `local`: the files are on a local disk, which
+   * never hangs, so that what is cached may be asked for on this thread: handing a call to another costs more than the call
+   * itself (3.2 us against 1.8).
+   */
+  lstatAll(paths: Buffer[], local: boolean): Promise<StatResult[]>;
 }
 
 /** Callbacks rather than promises for each file: a promise costs as much as the call. */
 export function createStatPool(): StatPool {
   const queue: Batch[] = [];
   let inFlight = 0;
+  /** Files to ask for in flight before this thread is tried again. */
+  let slowLeft = 0;
+
+  /** Asks on this thread until a call is slow; returns how many results there are. */
+  function askHere(paths: Buffer[], results: StatResult[]): number {
+    let before = performance.now();
+    for (let i = 0; i < paths.length; i++) {
+      results[i] = lstatHere(paths[i] as Buffer);
+      const now = performance.now();
+      if (now - before > slowCallMs) {
+        slowLeft = filesInFlightAfterSlowCall;
+        return i + 1;
+      }
+      before = now;
+    }
+    return paths.length;
+  }
 
   function pump(): void {
     for (let batch = queue[0]; batch !== undefined && inFlight < inFlightAtMost; batch = queue[0]) {
@@ -42,12 +67,23 @@ export function createStatPool(): StatPool {
   }
 
   return {
-    lstatAll(paths) {
-      if (paths.length === 0) return Promise.resolve([]);
+    async lstatAll(paths, local) {
+      const results = new Array<StatResult>(paths.length);
+      const next = local && slowLeft <= 0 ? askHere(paths, results) : 0;
+      if (next === paths.length) return results;
+      slowLeft -= paths.length - next;
       return new Promise((done) => {
-        queue.push({ paths, results: new Array(paths.length), next: 0, left: paths.length, done });
+        queue.push({ paths, results, next, left: paths.length - next, done });
         pump();
       });
     },
   };
+}
+
+function lstatHere(path: Buffer): StatResult {
+  try {
+    return fs.lstatSync(path, { bigint: true });
+  } catch (error) {
+    return error as NodeJS.ErrnoException;
+  }
 }

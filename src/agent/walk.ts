@@ -2,6 +2,7 @@
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { createExcluder, type ExcludeOptions } from "./exclude.js";
+import { createFileSystems } from "./file-systems.js";
 import { type Children, inOrder, type Turn } from "./in-order.js";
 import { listDirectory, listSubdirectories, type WalkContext, type WalkStats } from "./list-directory.js";
 import type { Listing } from "./listing.js";
@@ -98,7 +99,7 @@ async function openRoot(root: string, options: WalkOptions, signal: AbortSignal)
     excluded: createExcluder(options),
     throttle: options.maxFilesPerSecond === undefined ? undefined : createThrottle(options.maxFilesPerSecond),
     pool: createStatPool(),
-    honesty: new Map(),
+    fileSystems: await createFileSystems(real),
     owners: new Map(),
     stats: options.stats ?? newWalkStats(),
     signal,
