@@ -10,9 +10,9 @@ import { extensionOf } from "../ingest/records.js";
 import type { CurrentFile } from "../inventory/current-file.js";
 import { getFile } from "../inventory/get-file.js";
 import { listFiles } from "../inventory/list-files.js";
-import { decodePageToken, encodePageToken, pageSize, positionId } from "../page-token.js";
 import { renderPath, type SourceType } from "../paths.js";
 import { caller, type ServerDeps } from "./context.js";
+import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
 
 const defaultPageSize = 1000;
 const maxPageSize = 10_000;
@@ -30,13 +30,13 @@ export function fileService({ pool, config, shutdownSignal }: ServerDeps): Servi
       const limit = pageSize(request.pageSize, defaultPageSize, maxPageSize);
       const [after = "0"] = decodePageToken(request.pageToken, 1) ?? [];
       const filter = request.filter ?? { dirPath: "", fileExtension: "", includeMissing: false };
-      const { share, files } = await listFiles(pool, caller(context).tenantId, request.shareName, filter, positionId(after), limit);
+      const { share, files } = await listFiles(pool, caller(context).tenantId, request.shareName, filter, pageTokenNumber(after), limit);
       const page = files.slice(0, countThatFit(files, limit));
       const last = page.at(-1);
       const isLast = page.length === files.length && files.length < limit;
       return {
         files: page.map((file) => fromCurrent(share.src_type, file)),
-        nextPageToken: isLast || last === undefined ? "" : encodePageToken([String(last.file_current_id)]),
+        nextPageToken: isLast || last === undefined ? "" : encodePageToken([last.file_current_id]),
       };
     },
     async getFile({ shareName, path }, context) {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { decodePageToken, encodePageToken, pageSize, positionId } from "./page-token.js";
+import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
 
 const badToken = expect.objectContaining({ code: "INVALID_ARGUMENT", reason: "BAD_PAGE_TOKEN" });
 
@@ -16,11 +16,11 @@ test.each(["x", "%%%", encodePageToken(["1", "2"]), Buffer.from("[1]").toString(
 );
 
 test("an id is a whole number that fits a bigint column", () => {
-  expect(positionId("123")).toBe(123n);
-  for (const part of ["", "1.5", "0x1", "9".repeat(30), "1; DROP"]) expect(() => positionId(part)).toThrow(badToken);
+  expect(pageTokenNumber("123")).toBe(123n);
+  for (const part of ["", "1.5", "0x1", "9".repeat(30), "1; DROP"]) expect(() => pageTokenNumber(part)).toThrow(badToken);
 });
 
 test("page sizes have a default and a limit", () => {
-  expect([pageSize(0, 100, 1000), pageSize(5, 100, 1000), pageSize(5000, 100, 1000)]).toEqual([100, 5, 1000]);
-  expect(() => pageSize(-1, 100, 1000)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  expect([pageSize(0, 100, 1000), pageSize(5, 100, 1000)]).toEqual([100, 5]);
+  for (const size of [-1, 1001]) expect(() => pageSize(size, 100, 1000)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
 });

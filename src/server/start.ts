@@ -1,0 +1,109 @@
+/** Composes a server of its parts, and takes it apart again in order. */
+import { setMaxListeners } from "node:events";
+import type { Config } from "../config.js";
+import { createPools, type Pools } from "../db/pool.js";
+import { assertRuntimeRole } from "../db/roles.js";
+import { DomainError } from "../errors.js";
+import type { Logger } from "../log.js";
+import type { ServerDeps } from "../rpc/context.js";
+import { toConnectError } from "../rpc/errors.js";
+import { registerServices } from "../rpc/routes.js";
+import { ensureLocalKeys, type LocalKeys } from "../tenancy/local-keys.js";
+import { createRequestHandler } from "./adapter.js";
+import { authentication } from "./authenticate.js";
+import { type Database, openDatabase } from "./database.js";
+import { guard } from "./guard.js";
+import { type HttpServer, listen } from "./http.js";
+import { runPhase } from "./phases.js";
+
+/** Calls in progress may take so long once the server stops. */
+const drainMs = 10_000;
+/** From the abort of what is left to the end of its connections. */
+const abortMs = 2_000;
+const poolsMs = 10_000;
+/** Longer than the database's own deadlines. */
+const databaseMs = 60_000;
+
+export interface RunningServer {
+  /** host:port */
+  address: string;
+  /** Those of the embedded database's tenant, as in keys.json; undefined on a database of your own. */
+  keys: LocalKeys | undefined;
+  /** Aborts, with the error as its reason, when the server cannot go on: close it and exit. */
+  failed: AbortSignal;
+  /** Calls whose stream is still open. */
+  openCalls(): number;
+  /** Drains, then stops everything. A second call returns the first one's promise. */
+  close(): Promise<void>;
+}
+
+/** Starts the database if it is embedded, checks the role, and listens. Throws errors that say what to do. */
+export async function startServer({ config, log }: { config: Config; log: Logger }): Promise<RunningServer> {
+  const failure = new AbortController();
+  const database = await openDatabase(config, log, (error) => failure.abort(error));
+  const pools = createPools(database.url, {
+    queryPoolMax: config.queryPoolMax,
+    ingestPoolMax: config.ingestPoolMax,
+    onIdleError: (error) => log.warn({ err: error }, "an idle database connection broke"),
+  });
+  let http: HttpServer | undefined;
+  try {
+    await assertRuntimeRole(pools.query);
+    const stop = new Stop();
+    const deps: ServerDeps = {
+      pool: pools.query,
+      ingestPool: pools.ingest,
+      config,
+      log,
+      drainSignal: stop.drain.signal,
+      shutdownSignal: stop.abort.signal,
+    };
+    const listening = await serve(deps);
+    http = listening;
+    const keys = database.embedded ? (await ensureLocalKeys(pools.query, config.dataDir, listening.address)).keys : undefined;
+    log.info({ address: listening.address, embedded: database.embedded }, "listening");
+    let closed: Promise<void> | undefined;
+    const close = () => {
+      closed ??= closeAll(log, stop, listening, pools, database);
+      return closed;
+    };
+    return { address: listening.address, keys, failed: failure.signal, openCalls: listening.openCalls, close };
+  } catch (error) {
+    http?.destroy();
+    await pools.end();
+    await database.stop();
+    throw error;
+  }
+}
+
+/** The two signals of a stopping server. */
+class Stop {
+  readonly drain = new AbortController();
+  readonly abort = new AbortController();
+
+  constructor() {
+    // Every open stream listens.
+    setMaxListeners(0, this.drain.signal, this.abort.signal);
+  }
+}
+
+function serve(deps: ServerDeps): Promise<HttpServer> {
+  const handle = createRequestHandler({
+    routes: (router) => registerServices(router, deps),
+    interceptors: [guard(deps.log), authentication(deps.pool)],
+    shutdownSignal: deps.shutdownSignal,
+    log: deps.log,
+  });
+  return listen(deps.config.listen, handle, deps.log);
+}
+
+async function closeAll(log: Logger, stop: Stop, http: HttpServer, pools: Pools, database: Database): Promise<void> {
+  const drained = http.drain();
+  stop.drain.abort();
+  const inTime = await runPhase(log, "drain", drainMs, () => drained);
+  stop.abort.abort(toConnectError(new DomainError("UNAVAILABLE", "The server is stopping. Try again.", { reason: "SERVER_STOPPING" })));
+  if (!inTime) await runPhase(log, "abort", abortMs, () => drained);
+  http.destroy();
+  await runPhase(log, "pools", poolsMs, () => pools.end());
+  await runPhase(log, "database", databaseMs, () => database.stop());
+}
