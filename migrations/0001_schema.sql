@@ -1,9 +1,6 @@
 -- The whole schema. docs/schema.md explains every table and column.
 -- Names and paths are COLLATE "C": a change of the system's collation must not corrupt an index.
 
--- Bodies would be planned under row_security = off, which refuses every tenant table.
-SET LOCAL check_function_bodies = off;
-
 -- Reads '' rather than NULL after a SET LOCAL has ended, hence nullif.
 CREATE FUNCTION current_tenant() RETURNS uuid LANGUAGE sql STABLE
   AS $$ SELECT nullif(current_setting('app.tenant_id', true), '')::uuid $$;
