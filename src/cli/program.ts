@@ -2,14 +2,11 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { addBootstrap } from "./bootstrap.js";
-import { addDemo } from "./demo.js";
 import { describeError } from "./errors.js";
 import { addFile, addLs } from "./files.js";
 import { addDiff, addSnapshot } from "./history.js";
-import { addImport } from "./import.js";
 import { addKey } from "./key.js";
 import { addMigrate } from "./migrate.js";
-import { addScan } from "./scan.js";
 import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
 import { addServe } from "./serve.js";
 import { addShare } from "./share.js";
@@ -19,12 +16,9 @@ const commands = [
   addServe,
   addMigrate,
   addBootstrap,
-  addDemo,
   addTenant,
   addKey,
   addShare,
-  addScan,
-  addImport,
   addScans,
   addProblems,
   addConfirm,

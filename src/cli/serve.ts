@@ -21,10 +21,12 @@ export function addServe(program: Command): void {
         const keysFile = server.keys === undefined ? undefined : path.resolve(config.dataDir, "keys.json");
         if (output.json) await output.print([JSON.stringify({ server: server.address, keysFile })]);
         else await output.print([`Listening on ${server.address}`, ...(keysFile === undefined ? [] : [`Keys are in ${keysFile}`])]);
-        if (!interrupt.signal.aborted) await once(interrupt.signal, "abort");
-        output.note("Stopping: calls in progress may finish. A second signal quits at once.");
+        const stop = AbortSignal.any([interrupt.signal, server.failed]);
+        if (!stop.aborted) await once(stop, "abort");
+        if (interrupt.signal.aborted) output.note("Stopping: calls in progress may finish. A second signal quits at once.");
         await server.close();
         interrupt.dispose();
+        server.failed.throwIfAborted();
         return 0;
       }),
     );
