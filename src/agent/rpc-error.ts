@@ -40,7 +40,7 @@ export function toRpcError(error: unknown): unknown {
   const code = status[error.code] ?? `CODE_${error.code}`;
   const [encoded] = error.metadata.get("grpc-status-details-bin");
   const details = encoded instanceof Uint8Array ? decodeStatusDetails(encoded) : {};
-  return new RpcError(code, error.details || code, { ...details, cause: error });
+  return new RpcError(code, details.message || error.details || code, { ...details, cause: error });
 }
 
 function isStatusLike(error: unknown): error is Error & StatusLike {

@@ -5,6 +5,8 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 
 export interface StatusDetails {
+  /** Exact, unlike the grpc-message header: grpc-js leaves some of its percent-encoding (`%2F`) in place. */
+  message?: string;
   reason?: string;
   metadata?: Record<string, string>;
   retryDelayMs?: number;
@@ -14,6 +16,9 @@ export interface StatusDetails {
 export function decodeStatusDetails(encoded: Uint8Array): StatusDetails {
   const found: StatusDetails = {};
   readFields(encoded, {
+    2: (reader) => {
+      found.message = reader.string();
+    },
     // Status.details: google.protobuf.Any
     3: (reader) => {
       let typeUrl = "";
