@@ -101,11 +101,9 @@ function untilListening(child: ChildProcess, output: () => string): Promise<stri
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => reject(new Error(`The server ended before it listened (${code ?? signal}):\n${output()}`)));
-    const look = () => {
-      const address = /\b(\d+\.\d+\.\d+\.\d+:\d+)\b/.exec(output())?.[1];
+    child.stdout?.on("data", () => {
+      const address = /^Listening on (\S+)\n/m.exec(output())?.[1];
       if (address !== undefined) resolve(address);
-    };
-    child.stdout?.on("data", look);
-    child.stderr?.on("data", look);
+    });
   });
 }
