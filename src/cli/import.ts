@@ -2,7 +2,7 @@
 import * as fs from "node:fs/promises";
 import type { Command } from "commander";
 import { csvSource } from "../agent/csv.js";
-import { ScanMode, type Scan } from "../gen/frostline/v1/scan_pb.js";
+import { type Scan, ScanMode } from "../gen/frostline/v1/scan_pb.js";
 import { SourceType } from "../gen/frostline/v1/share_pb.js";
 import { action, type Context } from "./command.js";
 import { withClient } from "./connection.js";

@@ -2,11 +2,13 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { addBootstrap } from "./bootstrap.js";
+import { addDemo } from "./demo.js";
 import { describeError } from "./errors.js";
 import { addFile, addLs } from "./files.js";
 import { addDiff, addSnapshot } from "./history.js";
 import { addKey } from "./key.js";
 import { addMigrate } from "./migrate.js";
+import { addScan } from "./scan.js";
 import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
 import { addServe } from "./serve.js";
 import { addShare } from "./share.js";
@@ -16,9 +18,11 @@ const commands = [
   addServe,
   addMigrate,
   addBootstrap,
+  addDemo,
   addTenant,
   addKey,
   addShare,
+  addScan,
   addScans,
   addProblems,
   addConfirm,
