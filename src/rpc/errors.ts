@@ -18,9 +18,21 @@ const codes: Record<ErrorCode, Code> = {
 
 /** The status of a domain error: ErrorInfo always, RetryInfo when it is worth trying again. */
 export function toConnectError(error: DomainError): ConnectError {
-  const status = new ConnectError(error.message, codes[error.code], undefined, undefined, error);
-  status.details.push({ type: "google.rpc.ErrorInfo", value: encodeErrorInfo(error.reason, error.metadata) });
+  const status = withReason(error.message, codes[error.code], error.reason, error.metadata, error);
   if (error.retryDelayMs !== undefined) status.details.push({ type: "google.rpc.RetryInfo", value: encodeRetryInfo(error.retryDelayMs) });
+  return status;
+}
+
+/** What callers are told of a failure that nobody foresaw: where to look, and nothing else. */
+export function internalError(requestId: string, cause: unknown): ConnectError {
+  const message = `internal error; the server's log tells more under ${requestId}`;
+  return withReason(message, Code.Internal, "INTERNAL", { request_id: requestId }, cause);
+}
+
+/** With details a client has the message as it is: grpc-js does not decode all that connect encodes in the grpc-message header. */
+function withReason(message: string, code: Code, reason: string, metadata: Record<string, string>, cause: unknown): ConnectError {
+  const status = new ConnectError(message, code, undefined, undefined, cause);
+  status.details.push({ type: "google.rpc.ErrorInfo", value: encodeErrorInfo(reason, metadata) });
   return status;
 }
 

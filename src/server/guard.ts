@@ -5,7 +5,7 @@ import { toDomainError } from "../db/errors.js";
 import { DomainError } from "../errors.js";
 import type { Logger } from "../log.js";
 import { callContextKey } from "../rpc/context.js";
-import { toConnectError } from "../rpc/errors.js";
+import { internalError, toConnectError } from "../rpc/errors.js";
 
 export const requestIdKey = createContextKey<string>("", { description: "request id" });
 
@@ -63,7 +63,7 @@ function toStatus(error: unknown, requestId: string, log: Logger): ConnectError 
   }
   if (known instanceof ConnectError) return fromProtocol(known);
   log.error({ requestId, err: error }, "a call failed for an unexpected reason");
-  return new ConnectError(`internal error; the server's log tells more under ${requestId}`, Code.Internal, undefined, undefined, error);
+  return internalError(requestId, error);
 }
 
 /** What the protocol layer itself refuses. An agent that meets a limit must know it from the server being busy. */
