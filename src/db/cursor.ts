@@ -25,9 +25,10 @@ export async function* streamTenant<Row extends object>(
     throw toDomainError(error);
   });
   try {
-    // Planned for all its rows: by default a cursor's plan favours the first tenth.
+    // Planned for all its rows: by default a cursor's plan favours the first tenth. And not as nested loops, which look
+    // cheap until autovacuum has seen the tables: right after a first scan, a snapshot of 12,800 files took 38 s so, 12 ms without.
     await client.query(
-      `${beginFor(tenantId, "READ ONLY")}; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL cursor_tuple_fraction = 1`,
+      `${beginFor(tenantId, "READ ONLY")}; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off`,
     );
     const { text, values } = await prepare(client);
     await client.query(`DECLARE rows NO SCROLL CURSOR FOR ${text}`, values);
