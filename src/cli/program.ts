@@ -6,6 +6,7 @@ import { addDemo } from "./demo.js";
 import { describeError } from "./errors.js";
 import { addFile, addLs } from "./files.js";
 import { addDiff, addSnapshot } from "./history.js";
+import { addImport } from "./import.js";
 import { addKey } from "./key.js";
 import { addMigrate } from "./migrate.js";
 import { addScan } from "./scan.js";
@@ -23,6 +24,7 @@ const commands = [
   addKey,
   addShare,
   addScan,
+  addImport,
   addScans,
   addProblems,
   addConfirm,
