@@ -1,0 +1,130 @@
+/** `npm run bench`: see README.md beside this file. */
+import * as fs from "node:fs/promises";
+import * as os from "node:os";
+import * as path from "node:path";
+import { parseArgs } from "node:util";
+import pg from "pg";
+import { startEmbedded } from "../src/db/embedded.js";
+import { createDatabase, migrate } from "../src/db/migrate.js";
+import { type Figure, median, printTable } from "./report.js";
+import { assertSound, createBenchShare, encodeChunks, processFigures, replayScan, startBenchServer } from "./scans.js";
+import { rawCopySeconds, seedSeconds } from "./yardsticks.js";
+
+/** What is measured on top of raw COPY, which everything is compared with. */
+const names = ["seed", "scans"] as const;
+
+/** Durability on, as it ships; memory and checkpoints as docs would advise for a machine of this size. */
+const settings = {
+  shared_buffers: "1GB",
+  max_wal_size: "8GB",
+  checkpoint_timeout: "15min",
+
+  maintenance_work_mem: "256MB",
+};
+
+const { values: options } = parseArgs({
+  options: {
+    files: { type: "string", default: "1000000" },
+    runs: { type: "string", default: "3" },
+    only: { type: "string" },
+    json: { type: "boolean", default: false },
+  },
+});
+const files = count("files", options.files);
+const runs = count("runs", options.runs);
+if (options.only !== undefined && !names.some((name) => name === options.only)) usage(`--only is one of ${names.join(", ")}`);
+
+const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
+const postgres = await startEmbedded({ dataDir: path.join(dir, "postgres"), settings });
+try {
+  const figures = await measure();
+  printTable(figures, { files, runs, settings });
+  if (options.json) console.log(JSON.stringify({ files, runs, settings, figures }));
+} finally {
+  await postgres.stop();
+  await fs.rm(dir, { recursive: true, force: true });
+}
+
+async function measure(): Promise<Figure[]> {
+  const superuser = postgres.url("postgres", "postgres");
+  const raw = await rawCopySeconds(superuser, files, runs);
+  const figures: Figure[] = [{ name: "raw COPY", seconds: raw, ratio: 1 }];
+  const rawMedian = median(raw);
+  const add = (name: string, seconds: number[], more: Omit<Figure, "name" | "seconds" | "ratio"> = {}) =>
+    figures.push({ name, seconds, ratio: median(seconds) / rawMedian, ...more });
+  if (options.only !== "scans") {
+    const seed = await seedSeconds(superuser, files);
+    add("seed's statements, first scan", [seed.firstScan]);
+    add("seed's statements, rescan", [seed.rescan]);
+  }
+  if (options.only !== "seed") await measureScans(add);
+  return figures;
+}
+
+async function measureScans(
+  add: (name: string, seconds: number[], more?: Omit<Figure, "name" | "seconds" | "ratio">) => void,
+): Promise<void> {
+  await createDatabase(postgres.url("postgres", "postgres"), "bench");
+  await migrate(postgres.url("frostline_owner", "bench"));
+  const runtimeUrl = postgres.url("frostline_runtime", "bench");
+  const whole = path.join(dir, "whole");
+  const changed = path.join(dir, "changed");
+  const chunks = await encodeChunks(whole, { files });
+  await encodeChunks(changed, { files, changeEvery: 100 });
+  const server = await startBenchServer(runtimeUrl);
+  const look = new pg.Client({ connectionString: postgres.url("postgres", "bench") });
+  await look.connect();
+  const walPosition = async () => BigInt((await look.query("SELECT pg_current_wal_insert_lsn() - '0/0' AS at")).rows[0].at);
+  try {
+    const first = [];
+    const rescan = [];
+    const onePercent = [];
+    for (let run = 0; run < runs; run += 1) {
+      const share = `share ${run}`;
+      await createBenchShare(server, share);
+      const scan = async (file: string) => {
+        await look.query("CHECKPOINT");
+        return replayScan(server, share, file, chunks, walPosition);
+      };
+      first.push(await scan(whole));
+      rescan.push(await scan(whole));
+      onePercent.push(await scan(changed));
+    }
+    const perFile = (figures: { walBytes: number }[]) => ({ walBytesPerFile: median(figures.map(({ walBytes }) => walBytes / files)) });
+    add(
+      "Frostline over gRPC, first scan",
+      first.map(({ seconds }) => seconds),
+      perFile(first),
+    );
+    add(
+      "Frostline over gRPC, unchanged rescan",
+      rescan.map(({ seconds }) => seconds),
+      perFile(rescan),
+    );
+    add(
+      "Frostline over gRPC, 1 % changed",
+      onePercent.map(({ seconds }) => seconds),
+      perFile(onePercent),
+    );
+    const process = await processFigures(server.pid);
+    if (process)
+      add("Frostline server, CPU per million files", [process.cpuSeconds / ((3 * runs * files) / 1e6)], {
+        peakRssBytes: process.peakRssBytes,
+      });
+  } finally {
+    await look.end();
+    await server.close();
+  }
+  await assertSound(runtimeUrl);
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) usage(`--${name} takes a whole number from 1`);
+  return value;
+}
+
+function usage(problem: string): never {
+  console.error(`bench: ${problem}. Usage: npm run bench -- [--files N] [--runs N] [--only ${names.join("|")}] [--json]`);
+  process.exit(2);
+}
