@@ -2,6 +2,7 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient } from "../src/agent/client.js";
+import { RpcError } from "../src/agent/rpc-error.js";
 import { ScanService, ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
 import { type CommandOptions, type CommandResult, frostline, jsonLines } from "./support/command.js";
 import { createEmptyDatabase } from "./support/postgres.js";
@@ -156,15 +157,15 @@ test("a reader that leaves early ends the list quietly", async () => {
 test.skipIf(process.platform === "win32")("Ctrl-C stops a scan cleanly, and the same command resumes it", async () => {
   const files = Array.from({ length: 40 }, (_, i) => [`d${i}/f`, String(i)]);
   const root = await tree("interrupted", Object.fromEntries(files));
-  const agent = createClient({ server: server.address, key: server.keys.reader });
+  const reader = createClient({ server: server.address, key: server.keys.reader });
   const slow = as("agent", ["scan", root, "--share", "interrupted", "--max-files-per-second", "1", "--json"], {
     started: (child) => {
-      void untilRunning(agent, "interrupted").then(() => child.kill("SIGINT"));
+      void untilRunning(reader, "interrupted").then(() => child.kill("SIGINT"));
     },
   });
   const stopped = await slow;
-  const [running] = (await agent.unary(ScanService.method.listScans, { shareName: "interrupted" })).scans;
-  agent.close();
+  const [running] = (await reader.unary(ScanService.method.listScans, { shareName: "interrupted" })).scans;
+  reader.close();
   expect(stopped).toMatchObject({ status: 1, stdout: "" });
   expect(stopped.stderr).toContain("run the same command again");
   expect(running?.status).toBe(ScanStatus.RUNNING);
@@ -173,10 +174,13 @@ test.skipIf(process.platform === "win32")("Ctrl-C stops a scan cleanly, and the 
   expect(jsonLines<ScanJson>(resumed.stdout)).toMatchObject([{ scanId: String(running?.scanId), counts: { files: "40" } }]);
 });
 
-/** Resolves once the share has a RUNNING scan; asks again after each answer. */
+/** Resolves once the share is there and has a RUNNING scan; asks again after each answer. */
 async function untilRunning(client: ReturnType<typeof createClient>, shareName: string): Promise<void> {
   for (;;) {
-    const { scans } = await client.unary(ScanService.method.listScans, { shareName }).catch(() => ({ scans: [] }));
+    const { scans } = await client.unary(ScanService.method.listScans, { shareName }).catch((error: unknown) => {
+      if (error instanceof RpcError && error.code === "NOT_FOUND") return { scans: [] };
+      throw error;
+    });
     if (scans.some((scan) => scan.status === ScanStatus.RUNNING)) return;
   }
 }

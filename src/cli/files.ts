@@ -5,6 +5,7 @@ import type { Client } from "../agent/client.js";
 import { type FileFilter, FileFilterSchema, type FileInfo, FileInfoSchema, FileService } from "../gen/frostline/v1/file_pb.js";
 import { action } from "./command.js";
 import { withClient } from "./connection.js";
+import { fileHeader, fileLine, printBatches } from "./file-lines.js";
 import { bytes, escaped, isoTime } from "./format.js";
 import { parseSize, parseTime, parseWhole } from "./parse.js";
 
@@ -20,8 +21,10 @@ interface LsOptions {
   limit?: number;
 }
 
-/** Small enough that a page of long paths stays far below the 4 MiB a message may have. */
-const pageSize = 1000;
+/** The most a page may have; the server ends one of long paths earlier. */
+const pageSize = 10_000;
+
+const layout = { schema: FileInfoSchema, header: fileHeader, line: fileLine };
 
 export function addLs(program: Command): void {
   program
@@ -38,13 +41,9 @@ export function addLs(program: Command): void {
     .option("--limit <n>", "at most so many files", parseWhole(1))
     .action(
       action(async ({ global, output }, options: LsOptions) => {
-        await withClient(global, "reader", async (client) => {
-          if (!output.json) await output.print([fileHeader]);
-          for await (const files of currentFiles(client, options.share, filterOf(options), options.limit)) {
-            if (output.json) await output.printMessages(FileInfoSchema, files);
-            else await output.print(files.map(fileLine));
-          }
-        });
+        await withClient(global, "reader", (client) =>
+          printBatches(output, layout, currentFiles(client, options.share, filterOf(options), options.limit)),
+        );
         return 0;
       }),
     );
@@ -104,15 +103,6 @@ function filterOf(options: LsOptions): FileFilter {
   return filter;
 }
 
-/** Widths are fixed: a list of millions is printed as it arrives. */
-const fileHeader = `${"SIZE".padStart(10)}  ${"MODIFIED".padEnd(20)}  ${"ACCESSED".padEnd(20)}  PATH`;
-
-function fileLine(file: FileInfo): string {
-  const missing = file.missingSinceScanId === undefined ? "" : `  (missing since scan ${file.missingSinceScanId})`;
-  const times = `${isoTime(file.mtimeUnix).padEnd(20)}  ${isoTime(file.atimeUnix).padEnd(20)}`;
-  return `${bytes(file.sizeBytes).padStart(10)}  ${times}  ${escaped(file.path)}${missing}`;
-}
-
 function fileDetails(file: FileInfo): string[] {
   const exact = file.sizeBytes === undefined ? "-" : `${bytes(file.sizeBytes)} (${file.sizeBytes})`;
   const rows: [string, string][] = [
@@ -132,5 +122,3 @@ function fileDetails(file: FileInfo): string[] {
   if (!file.metadataComplete) rows.push(["metadata", "incomplete: only an audit event told of this file"]);
   return rows.map(([title, value]) => `${title.padEnd(9)}  ${escaped(value)}`);
 }
-
-export { fileHeader, fileLine };
