@@ -155,6 +155,7 @@ test("garbage on the port, or in a stream, hurts nobody else", async () => {
   const [host, port] = server.address.split(":") as [string, string];
   const socket = net.connect(Number(port), host);
   socket.on("error", () => {});
+  socket.resume();
   socket.write("GET / HTTP/1.1\r\n\r\n\0\xff garbage");
   await once(socket, "close");
   const session = http2.connect(`http://${server.address}`);
@@ -173,6 +174,7 @@ test("a stopping server ends open streams as UNAVAILABLE, and is gone well befor
   session.on("error", () => {});
   const failing = rawStream(session, tenant.keys.reader);
   failing.resume();
+  failing.write(Buffer.alloc(100_000));
   await once(failing, "trailers");
   const scanId = await withKey(
     tenant.keys.agent,
