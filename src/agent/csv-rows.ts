@@ -37,7 +37,8 @@ export async function* readRows(file: string, signal: AbortSignal | undefined): 
   let linesBefore = 0;
   try {
     for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
-      const line = linesBefore + 1;
+      // `lines` is the line on which the record ends; between it and the one before may be line breaks in quotes, and empty lines.
+      const line = info.lines - linesBefore > 1 ? info.lines - lineBreaks(record) : info.lines;
       linesBefore = info.lines;
       if (columns === undefined) {
         columns = columnsOf(record);
@@ -69,6 +70,10 @@ function fieldsOf(record: string[], columns: (Column | undefined)[]): CsvRow["fi
     if (column !== undefined) fields[column] = record[i] as string;
   });
   return fields;
+}
+
+function lineBreaks(record: string[]): number {
+  return record.join("").split("\n").length - 1;
 }
 
 async function* withoutByteOrderMark(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
