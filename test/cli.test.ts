@@ -185,6 +185,33 @@ async function untilRunning(client: ReturnType<typeof createClient>, shareName: 
   }
 }
 
+test("the brake stops a scan that would mark most files missing, until it is confirmed", async () => {
+  const root = await tree("brake", Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`f${i}`, ""])));
+  expect((await as("agent", ["scan", root, "--share", "brake"])).status).toBe(0);
+  for (let i = 1; i < 200; i += 1) await fs.unlink(path.join(root, `f${i}`));
+  const stopped = await as("agent", ["scan", root, "--share", "brake", "--json"]);
+  expect(stopped).toMatchObject({ status: 1, stdout: "" });
+  const scanId = /frostline confirm (\d+)/.exec(stopped.stderr)?.[1] as string;
+  expect(jsonLines((await as("operator", ["confirm", scanId, "--json"])).stdout)).toMatchObject([{ scanId }]);
+  const resumed = await as("agent", ["scan", root, "--share", "brake", "--json"]);
+  expect(resumed.status, resumed.stderr).toBe(0);
+  expect(jsonLines(resumed.stdout)).toMatchObject([{ scanId, counts: { removed: "199" } }]);
+  expect((await as("agent", ["abort", scanId])).status).toBe(1);
+});
+
+test("a partial scan leaves alone what it does not list; a full one does not", async () => {
+  const whole = await tree("whole", { a: "1", b: "2", "sub/c": "3" });
+  const part = await tree("part", { a: "1", b: "22" });
+  const removedBy = async (...args: string[]) => {
+    const { status, stdout, stderr } = await as("agent", ["scan", ...args, "--share", "partial", "--json"]);
+    expect(status, stderr).toBe(0);
+    return jsonLines<{ counts: { removed: string } }>(stdout)[0]?.counts.removed;
+  };
+  expect(await removedBy(whole)).toBe("0");
+  expect(await removedBy(part, "--partial")).toBe("0");
+  expect(await removedBy(part)).toBe("1");
+});
+
 test("a CSV enters by the same way; a bad row is a warning", async () => {
   const good = path.join(scratch.path, "good.csv");
   await fs.writeFile(

@@ -42,7 +42,7 @@ export function createProgram(): Command {
     .description("A true, current inventory of file shares, and which of their files are cold.")
     .version(version)
     .addOption(new Option("--server <host:port>", "server to call (default: the local one)").env("FROSTLINE_SERVER"))
-    .addOption(new Option("--key <key>", "API key (default: the local server's)").env("FROSTLINE_KEY"))
+    .addOption(new Option("--key <key>", "API key (default: the local server's); FROSTLINE_KEY hides it from ps").env("FROSTLINE_KEY"))
     .addOption(new Option("--data <dir>", "data of the local server").env("FROSTLINE_DATA").default(".frostline"))
     .option("--json", "write JSON to stdout, one object a line, and nothing else", false)
     .option("--verbose", "show the stack trace of an error", false)
