@@ -9,5 +9,7 @@ if (existsSync(`${root}/node_modules/typescript`)) {
   const { status } = spawnSync("npm", ["run", "--silent", "build"], { cwd: root, stdio: "inherit", shell: process.platform === "win32" });
   process.exitCode = status ?? 1;
 } else if (!existsSync(`${root}/dist/main.js`)) {
-  console.warn("Not built: the development packages are left out, and there is no dist/. Bring the dist/ of a full checkout after `npm ci` there.");
+  console.warn(
+    "Not built: the development packages are left out, and there is no dist/. Bring the dist/ of a full checkout after `npm ci` there.",
+  );
 }
