@@ -406,7 +406,8 @@ export const FileChangeSchema: GenEnum<FileChange> = /*@__PURE__*/
  */
 export const FileService: GenService<{
   /**
-   * Current files of a share, in a stable order that is not the path's. Scope: reader.
+   * Current files of a share, in a stable order that is not the path's. NOT_FOUND when
+   * there is no such share, or no directory filter.dir_path. Scope: reader.
    *
    * @generated from rpc frostline.v1.FileService.ListFiles
    */
@@ -437,8 +438,9 @@ export const FileService: GenService<{
     output: typeof StreamSnapshotResponseSchema;
   },
   /**
-   * What changed between two scans of one share. INVALID_ARGUMENT when they
-   * are of different shares. Scope: reader.
+   * What changed between two scans of one share, the older one first. INVALID_ARGUMENT
+   * when they are of different shares or in the other order; FAILED_PRECONDITION as
+   * above. RESOURCE_EXHAUSTED when the server streams as many as it may. Scope: reader.
    *
    * @generated from rpc frostline.v1.FileService.StreamDiff
    */

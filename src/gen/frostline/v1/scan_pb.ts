@@ -1019,7 +1019,7 @@ export const ScanService: GenService<{
     output: typeof AbortScanResponseSchema;
   },
   /**
-   * One scan with its writers' resume positions. Scope: reader.
+   * One scan with its writers' resume positions. Scope: reader or agent.
    *
    * @generated from rpc frostline.v1.ScanService.GetScan
    */
@@ -1039,7 +1039,7 @@ export const ScanService: GenService<{
     output: typeof ListScansResponseSchema;
   },
   /**
-   * What a scan refused or could not read, in the order of recording. Scope: reader.
+   * What a scan refused or could not read, in the order of recording. Scope: reader or agent.
    *
    * @generated from rpc frostline.v1.ScanService.ListScanProblems
    */

@@ -255,7 +255,7 @@ export const ShareService: GenService<{
     output: typeof CreateShareResponseSchema;
   },
   /**
-   * Scope: reader.
+   * Scope: reader or agent.
    *
    * @generated from rpc frostline.v1.ShareService.GetShare
    */
