@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "../src/db/embedded.js";
 import { scratchDirectory } from "./support/scratch.js";
 
@@ -51,6 +51,7 @@ test("the linter refuses imports that point the wrong way, and no others", async
     "src/cli/a.ts": "../agent/client.js",
   };
   const scratch = await scratchDirectory();
+  onTestFinished(() => scratch.remove());
   fs.copyFileSync(path.join(packageRoot, "biome.json"), path.join(scratch.path, "biome.json"));
   for (const [file, imported] of Object.entries({ ...wrong, ...right })) {
     fs.mkdirSync(path.dirname(path.join(scratch.path, file)), { recursive: true });
@@ -62,5 +63,4 @@ test("the linter refuses imports that point the wrong way, and no others", async
     path.relative(scratch.path, match[1] as string).replaceAll("\\", "/"),
   );
   expect(refused.sort()).toEqual(Object.keys(wrong).sort());
-  await scratch.remove();
 });
