@@ -3,6 +3,7 @@ import type { BigIntStats } from "node:fs";
 import type { Excluder } from "./exclude.js";
 import type { FileSystems } from "./file-systems.js";
 import { hashFile, isStub } from "./hash.js";
+import type { Children } from "./in-order.js";
 import { type FileEntry, type LeftOutEntry, type Listing, noBytes } from "./listing.js";
 import { type DirectoryEntry, type OpenDirectory, openDirectory } from "./open-directory.js";
 import type { StatPool, StatResult } from "./stat-pool.js";
@@ -48,21 +49,28 @@ export interface WalkContext {
 
 /** Longer ones would not fit in a message; the server's own limit is lower still. */
 const pathBytesAtMost = 256 * 1024;
+const noChildren: Children = { names: [], resumeFirst: undefined };
 const billion = 1_000_000_000n;
 
 /**
  * Lists the directory in parts, and returns its subdirectories' names in byte order.
- * A directory that is gone has no parts; one that cannot be read says so in its last part. The root must be readable.
+ * A directory that is gone, or excluded as another file system, has no parts; one that cannot be read says so in its last
+ * part. The root must be readable.
  */
-export async function* listDirectory(context: WalkContext, path: string): AsyncGenerator<Listing, string[]> {
+export async function* listDirectory(context: WalkContext, path: string): AsyncGenerator<Listing, Children> {
   const { stats } = context;
   const subdirectories: string[] = [];
   const listTimeMs = Date.now();
   const bytes = Buffer.from(path, "latin1");
   let held: Listing | undefined;
+  let opened: OpenDirectory | undefined;
   try {
-    for await (const { entries, opened } of openBatches(context, path)) {
-      if (held !== undefined) yield { ...held, more: true, complete: false };
+    opened = await enter(context, path);
+    for (let last = opened === undefined; opened !== undefined && !last; ) {
+      context.signal.throwIfAborted();
+      const batch = await opened.next();
+      last = batch.last;
+      if (held !== undefined) yield { ...held, more: true, complete: false, unreadableReason: "" };
       held = {
         path: bytes,
         listTimeMs,
@@ -72,75 +80,72 @@ export async function* listDirectory(context: WalkContext, path: string): AsyncG
         complete: true,
         unreadableReason: held?.unreadableReason ?? "",
       };
-      await describe(context, path, opened, entries, held, subdirectories);
+      await describe(context, path, opened, batch.entries, held, subdirectories);
     }
   } catch (error) {
     if (!isSystemError(error)) throw error;
     if (held === undefined && path === "/") throw new Error(`The root of the share cannot be read: ${error.message}`, { cause: error });
     if (held === undefined && isGone(error)) {
       stats.vanished++;
-      return [];
+      return noChildren;
     }
-    held ??= emptyListing(bytes, listTimeMs);
+    held ??= { path: bytes, listTimeMs, files: [], leftOut: [], more: false, complete: false, unreadableReason: "" };
     held.unreadableReason = reasonOf(error);
+  } finally {
+    if (opened?.close !== undefined) await opened.close();
   }
-  if (held === undefined) return subdirectories;
+  if (held === undefined) return noChildren;
   held.complete = held.unreadableReason === "";
   if (!held.complete) stats.unreadable++;
   stats.directories++;
   yield held;
-  return subdirectories.sort(byteOrder);
+  return { names: subdirectories.sort(byteOrder), resumeFirst: undefined };
 }
 
 /** Names of the subdirectories alone, in byte order. None when the directory is gone; rejects when it cannot be read to its end. */
 export async function listSubdirectories(context: WalkContext, path: string): Promise<string[]> {
   const subdirectories: string[] = [];
+  let opened: OpenDirectory | undefined;
   try {
-    for await (const { entries, opened } of openBatches(context, path)) {
-      const unknown: string[] = [];
-      for (const { name, kind } of entries) {
-        if (context.excluded(path, name)) continue;
-        if (kind === "directory") subdirectories.push(name);
-        if (kind === "unknown") unknown.push(name);
-      }
-      const results = await statAll(context, pathsOf(opened.prefix, unknown), opened.local);
-      results.forEach((result, i) => {
-        if (!(result instanceof Error) && result.isDirectory()) subdirectories.push(unknown[i] as string);
-      });
+    opened = await enter(context, path);
+    for (let last = opened === undefined; opened !== undefined && !last; ) {
+      context.signal.throwIfAborted();
+      const batch = await opened.next();
+      last = batch.last;
+      subdirectories.push(...(await directoriesAmong(context, path, opened, batch.entries)));
     }
   } catch (error) {
-    if (!isSystemError(error) || (isGone(error) && path !== "/")) {
-      if (isSystemError(error)) return [];
-      throw error;
-    }
+    if (!isSystemError(error)) throw error;
+    if (isGone(error) && path !== "/") return [];
     const where = path === "/" ? "The root of the share" : Buffer.from(path, "latin1").toString();
     throw new Error(`${where} cannot be read again to resume the scan: ${error.message}. Make it readable, or start over with --restart.`, {
       cause: error,
     });
+  } finally {
+    if (opened?.close !== undefined) await opened.close();
   }
   return subdirectories.sort(byteOrder);
 }
 
-/** The batches of a directory, one empty batch for an empty one; none for a directory of another file system. */
-async function* openBatches(context: WalkContext, path: string): AsyncGenerator<{ entries: DirectoryEntry[]; opened: OpenDirectory }> {
-  context.signal.throwIfAborted();
+async function directoriesAmong(context: WalkContext, path: string, opened: OpenDirectory, entries: DirectoryEntry[]): Promise<string[]> {
+  const kept = entries.filter(({ name }) => !context.excluded(path, name));
+  const unknown = kept.filter(({ kind }) => kind === "unknown").map(({ name }) => name);
+  const results = await statAll(context, pathsOf(opened.prefix, unknown), opened.local);
+  const found = unknown.filter((_name, i) => {
+    const result = results[i] as StatResult;
+    return !(result instanceof Error) && result.isDirectory();
+  });
+  return [...kept.filter(({ kind }) => kind === "directory").map(({ name }) => name), ...found];
+}
+
+/** Undefined for a directory of another file system that is not to be entered. */
+async function enter(context: WalkContext, path: string): Promise<OpenDirectory | undefined> {
   const below = path === "/" ? "" : context.separator === "/" ? path : path.replaceAll("/", context.separator);
   const opened = await openDirectory(context.root + below, context.separator, context.fileSystems);
-  try {
-    if (context.oneFileSystem && opened.stats.dev !== context.dev) {
-      context.stats.otherFileSystems++;
-      return;
-    }
-    let any = false;
-    for await (const entries of opened.batches) {
-      context.signal.throwIfAborted();
-      any = true;
-      yield { entries, opened };
-    }
-    if (!any) yield { entries: [], opened };
-  } finally {
-    await opened.close();
-  }
+  if (!context.oneFileSystem || opened.stats.dev === context.dev) return opened;
+  context.stats.otherFileSystems++;
+  if (opened.close !== undefined) await opened.close();
+  return undefined;
 }
 
 /** Adds the entries to the listing, and the directories among them to `subdirectories`. */
@@ -256,10 +261,6 @@ function ownerOf(owners: Map<bigint, string>, uid: bigint): string {
     owners.set(uid, owner);
   }
   return owner;
-}
-
-function emptyListing(path: Uint8Array, listTimeMs: number): Listing {
-  return { path, listTimeMs, files: [], leftOut: [], more: false, complete: true, unreadableReason: "" };
 }
 
 function byteOrder(a: string, b: string): number {

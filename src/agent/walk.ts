@@ -72,10 +72,14 @@ export async function* walk(root: string, options: WalkOptions = {}): AsyncGener
   }
 }
 
-async function* readTurn(context: WalkContext, turn: Turn): AsyncGenerator<Listing, Children> {
-  if (turn.resume === undefined) return { names: yield* listDirectory(context, turn.path), resumeFirst: undefined };
-  const names = await listSubdirectories(context, turn.path);
-  const [wanted, ...rest] = turn.resume;
+function readTurn(context: WalkContext, turn: Turn): AsyncGenerator<Listing, Children> {
+  return turn.resume === undefined ? listDirectory(context, turn.path) : passThrough(context, turn.path, turn.resume);
+}
+
+/** A directory that was listed before the walk resumed: what of it comes after the position. */
+async function* passThrough(context: WalkContext, directory: string, resume: string[]): AsyncGenerator<Listing, Children> {
+  const names = await listSubdirectories(context, directory);
+  const [wanted, ...rest] = resume;
   if (wanted === undefined) return { names, resumeFirst: undefined };
   const later = names.filter((name) => name >= wanted);
   return { names: later, resumeFirst: later[0] === wanted ? rest : undefined };
