@@ -39,7 +39,14 @@ export async function finishScan(
   const held = await step(runningOnly((client, scan) => applyBrake(client, tenantId, scan)));
   if (held) throw held;
   while ((await step(runningOnly((client, scan) => vanishBatch(client, tenantId, scan)))) > 0);
-  return step((client, scan) => close(client, tenantId, scan));
+  const finished = await step((client, scan) => close(client, tenantId, scan));
+  if (needsStatistics(finished)) await transact(connections, tenantId, (client) => client.query("SELECT analyze_tenant($1)", [tenantId]));
+  return finished;
+}
+
+/** After much has changed, readers should not have to wait for autovacuum to plan well; after little, its statistics still hold. */
+function needsStatistics({ added, changed, gone, moved, filesListed }: ScanRow): boolean {
+  return added + changed + gone + moved > filesListed / 10n + 1000n;
 }
 
 /** Ends a RUNNING scan as ABANDONED. What it committed stays, moved files included. Safe to repeat. */
@@ -58,14 +65,20 @@ export async function abortScan(connections: IngestConnections, tenantId: string
 }
 
 /** One transaction: no segment of the share is in flight, and the scan's row is ours. */
-async function inStep<T>(connections: IngestConnections, tenantId: string, scanId: bigint, work: Step<T>): Promise<T> {
+function inStep<T>(connections: IngestConnections, tenantId: string, scanId: bigint, work: Step<T>): Promise<T> {
+  return transact(connections, tenantId, async (client) => {
+    const { shareId } = await readScan(client, tenantId, scanId);
+    await lockShare(client, shareId, "exclusive");
+    return work(client, await readScan(client, tenantId, scanId, "FOR UPDATE OF s"));
+  });
+}
+
+async function transact<T>(connections: IngestConnections, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await connections.acquire();
   let broken = true;
   try {
     await client.query(beginFor(tenantId));
-    const { shareId } = await readScan(client, tenantId, scanId);
-    await lockShare(client, shareId, "exclusive");
-    const result = await work(client, await readScan(client, tenantId, scanId, "FOR UPDATE OF s"));
+    const result = await work(client);
     await client.query("COMMIT");
     broken = false;
     return result;
