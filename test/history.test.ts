@@ -78,11 +78,7 @@ function historyTests(cluster: () => Cluster): void {
   });
 
   test("a reader that leaves early, or is told to stop, gives its connection back", async () => {
-    const share = await makeShare(["/"]);
-    const scanId = await addScan(
-      share,
-      Array.from({ length: 5000 }, (_, n) => ({ dir: "/", name: `f${n}`, change: "A" as const, values: [1, 1, 1] })),
-    );
+    const scanId = await addScan(await makeShare(["/"]), manyFiles(5000));
     for (let n = 0; n < 5; n++) {
       for await (const rows of streamSnapshot(pools.query, tenantId, scanId, never)) {
         expect(rows.length).toBe(2000);
@@ -95,6 +91,18 @@ function historyTests(cluster: () => Cluster): void {
     };
     await expect(read()).rejects.toThrow("enough");
     expect(pools.query.idleCount).toBe(pools.query.totalCount);
+  });
+
+  test("a connection that is lost between two batches makes the stream UNAVAILABLE", async () => {
+    const scanId = await addScan(await makeShare(["/"]), manyFiles(5000));
+    const read = async () => {
+      for await (const _ of streamSnapshot(pools.query, tenantId, scanId, never)) {
+        await pools.ingest.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'frostline' AND state = 'idle in transaction'",
+        );
+      }
+    };
+    await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "DATABASE_UNAVAILABLE" });
   });
 
   /** A share whose directories all exist. */
@@ -184,6 +192,10 @@ interface Version {
   name: string;
   change: "A" | "C" | "R";
   values: (number | null)[];
+}
+
+function manyFiles(count: number): Version[] {
+  return Array.from({ length: count }, (_, n) => ({ dir: "/", name: `f${n}`, change: "A", values: [1, 1, 1] }));
 }
 
 /** What scans would have recorded of a share where anything may happen to any of a few files. */

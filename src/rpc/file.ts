@@ -2,7 +2,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { DomainError } from "../errors.js";
-import { FileChange, type FileDifferenceSchema, FileInfoSchema, type FileService } from "../gen/frostline/v1/file_pb.js";
+import { FileChange, type FileDifferenceSchema, type FileInfo, FileInfoSchema, type FileService } from "../gen/frostline/v1/file_pb.js";
 import { type FileDifference, streamDiff } from "../history/diff.js";
 import type { FileVersion } from "../history/file-version.js";
 import { streamSnapshot } from "../history/snapshot.js";
@@ -111,26 +111,21 @@ function* batches<Row extends Sized>(rows: Row[]): Generator<Row[]> {
   }
 }
 
-type FileInit = MessageInitShape<typeof FileInfoSchema>;
-
-function fromCurrent(sourceType: SourceType, file: CurrentFile): FileInit {
-  const info = create(FileInfoSchema, {
-    ...versionFields(sourceType, file),
-    fileExtension: file.file_extension,
-    lastAccessedSource: file.last_accessed_source,
-    metadataComplete: file.metadata_complete,
-  });
+function fromCurrent(sourceType: SourceType, file: CurrentFile): FileInfo {
+  const info = fromValues(sourceType, file);
+  info.fileExtension = file.file_extension;
+  info.lastAccessedSource = file.last_accessed_source;
+  info.metadataComplete = file.metadata_complete;
   if (file.missing_since_scan_id !== null) info.missingSinceScanId = file.missing_since_scan_id;
   return info;
 }
 
-function fromVersion(file: FileVersion): FileInit {
-  return create(FileInfoSchema, {
-    ...versionFields(file.src_type, file),
-    fileExtension: Buffer.from(extensionOf(Buffer.from(file.name))).toString(),
-    lastAccessedSource: "initial_scan",
-    metadataComplete: true,
-  });
+function fromVersion(file: FileVersion): FileInfo {
+  const info = fromValues(file.src_type, file);
+  info.fileExtension = Buffer.from(extensionOf(Buffer.from(file.name))).toString();
+  info.lastAccessedSource = "initial_scan";
+  info.metadataComplete = true;
+  return info;
 }
 
 const changes = { A: FileChange.ADDED, C: FileChange.CHANGED, R: FileChange.REMOVED };
@@ -139,23 +134,19 @@ function toDifference(row: FileDifference): MessageInitShape<typeof FileDifferen
   return { change: changes[row.difference], file: fromVersion(row) };
 }
 
-/** What is null stays absent. */
-function versionFields(sourceType: SourceType, file: Omit<FileVersion, "src_type">) {
-  return {
-    fileId: file.file_current_id,
-    path: renderPath(sourceType, file.dir_path, file.name),
-    ...present("sizeBytes", file.size_bytes),
-    ...present("allocatedBytes", file.allocated_bytes),
-    ...present("atimeUnix", file.atime_unix),
-    ...present("mtimeUnix", file.mtime_unix),
-    ...present("ctimeUnix", file.ctime_unix),
-    ...present("linkCount", file.link_count === null ? null : BigInt(file.link_count)),
-    ...present("owner", file.owner),
-    ...present("frn", file.frn === null ? null : BigInt.asUintN(64, file.frn)),
-    ...present("fileHash", file.file_hash === null ? null : new Uint8Array(file.file_hash)),
-  };
-}
-
-function present<Name extends string, Value>(name: Name, value: Value | null): Partial<Record<Name, Value>> {
-  return value === null ? {} : ({ [name]: value } as Record<Name, Value>);
+/** What is null stays absent. Field by field: objects spread into each other cost a stream a quarter of its speed. */
+function fromValues(sourceType: SourceType, file: Omit<FileVersion, "src_type">): FileInfo {
+  const info = create(FileInfoSchema);
+  info.fileId = file.file_current_id;
+  info.path = renderPath(sourceType, file.dir_path, file.name);
+  if (file.size_bytes !== null) info.sizeBytes = file.size_bytes;
+  if (file.allocated_bytes !== null) info.allocatedBytes = file.allocated_bytes;
+  if (file.atime_unix !== null) info.atimeUnix = file.atime_unix;
+  if (file.mtime_unix !== null) info.mtimeUnix = file.mtime_unix;
+  if (file.ctime_unix !== null) info.ctimeUnix = file.ctime_unix;
+  if (file.link_count !== null) info.linkCount = BigInt(file.link_count);
+  if (file.owner !== null) info.owner = file.owner;
+  if (file.frn !== null) info.frn = BigInt.asUintN(64, file.frn);
+  if (file.file_hash !== null) info.fileHash = new Uint8Array(file.file_hash);
+  return info;
 }

@@ -57,7 +57,7 @@ export async function listen(
   server.on("request", (request, response) => {
     streams.add(response.stream);
     response.stream.once("close", () => streams.delete(response.stream));
-    closeAfterAnswer(response);
+    closeAfterAnswer(response.stream);
     handle(request, response);
   });
   server.listen(address.port, address.host);
@@ -81,10 +81,10 @@ export async function listen(
   };
 }
 
-/** A call that is answered before its request was read leaves its stream open, for ever if the client goes on sending. */
-function closeAfterAnswer(response: Http2ServerResponse): void {
-  const { stream } = response;
-  response.once("finish", () => {
+/** A call that is answered before its request was read to the end leaves its stream open, for ever if the client goes on sending. */
+function closeAfterAnswer(stream: ServerHttp2Stream): void {
+  // The stream's own event: the response emits its "finish" only when the stream is closed.
+  stream.once("finish", () => {
     setTimeout(() => {
       if (!stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
     }, closeDelayMs).unref();
