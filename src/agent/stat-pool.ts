@@ -6,7 +6,7 @@ const inFlightAtMost = 64;
 /** A call that takes longer than this had to wait for a disk. From the cache it takes 2 us. */
 const slowCallMs = 0.2;
 /** After a slow call, so many files are asked for in flight before the next is tried by itself. */
-const filesInFlightAfterSlowCall = 1000;
+const filesInFlightAfterSlowCall = 256;
 
 export type StatResult = fs.BigIntStats | NodeJS.ErrnoException;
 
