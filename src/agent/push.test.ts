@@ -80,8 +80,19 @@ describe("lost connections", () => {
           resumeToken: Buffer.from("/c"),
         });
     };
-    await runScan(client, options);
+    const { stats } = await runScan(client, options);
+    expect(opened).toBe(3);
+    expect(stats.reconnects).toBe(2);
     expect(server.committed.flatMap((chunk) => chunk.directories.map(({ path }) => Buffer.from(path).toString()))).toEqual(directories);
+  });
+
+  test("a scan just started, in which another agent was faster, goes on from there", async () => {
+    let opened = 0;
+    server.onOpen = () => {
+      if (++opened === 1) server.committed.push(chunkOf("/"));
+    };
+    await runScan(client, options);
+    expect(committed()).toEqual(directories);
   });
 
   test("lost answers of every call are asked for again", async () => {
@@ -176,12 +187,11 @@ describe("what is final", () => {
     expect(server.pushFailures).toHaveLength(1);
   });
 
-  test("chunks passed over as repeats: what was sent may be missing", async () => {
-    let opened = 0;
-    server.onOpen = () => {
-      if (++opened === 1) server.committed.push(chunkOf("/from another agent"));
+  test("chunks that another agent committed after the last of this one: what it sent may not be all", async () => {
+    const onProgress = ({ state }: ScanProgress) => {
+      if (state === "finishing") server.committed.push(chunkOf("/from another agent"));
     };
-    await expect(runScan(client, options)).rejects.toThrow(/written to by another agent/);
+    await expect(runScan(client, { ...options, onProgress })).rejects.toThrow(/written to by another agent/);
     expect(server.calls).not.toContain("FinishScan");
   });
 

@@ -93,14 +93,14 @@ async function pushAll(run: Run, resumed: boolean): Promise<{ reconnects: number
   let best = -1n;
   for (let reconnects = 0; ; reconnects++) {
     try {
-      position ??= await settledPosition(run);
+      position ??= await currentPosition(run);
       if (position === "finishing") return { reconnects, sent: undefined };
       if (position.nextChunkNo > best) run.retrier.progressed();
       if (position.nextChunkNo > best) best = position.nextChunkNo;
       report(run, "scanning");
       return { reconnects, sent: await push(run, position) };
     } catch (error) {
-      // Told of a gap, ask once more where to go on; told again at the same place, something is wrong.
+      // The server expects another number: ask it again. Told so again at the same place, something is wrong.
       const gap = error instanceof RpcError && error.code === "OUT_OF_RANGE" && gapAt !== best;
       if (gap) gapAt = best;
       else await run.retrier.wait(error);
@@ -112,22 +112,15 @@ async function pushAll(run: Run, resumed: boolean): Promise<{ reconnects: number
 type Position = { nextChunkNo: bigint; resumeAfter: Uint8Array | undefined } | "finishing";
 
 /**
- * Where to go on, once nothing moves any more. A broken stream's last segments may still be committing while GetScan
- * answers; the numbers sent after that would be taken for repeats and skipped, whatever is in them. Opening a stream waits
- * for them and fences the old one.
+ * Where the server says to go on. A broken stream's last segments may still be committing while it answers: `open` names
+ * the number, and is refused if it is no longer the next.
  */
-async function settledPosition(run: Run): Promise<Position> {
-  const { client, options, scanId } = run;
-  const before = await getScan(run);
-  if (before.scan.status !== ScanStatus.RUNNING) {
-    throw new Error(`Scan ${scanId} was ended by someone else: it is ${ScanStatus[before.scan.status]}. Run the scan again.`);
-  }
-  if (before.scan.finishing) return "finishing";
-  const stream = client.clientStream(ScanService.method.pushScan, signalOf(options));
-  await stream.send({ message: { case: "open", value: { scanId, writer: options.writer } } });
-  const settled = await stream.finish();
+async function currentPosition(run: Run): Promise<Position> {
   const { scan, position } = await getScan(run);
-  if (position.nextChunkNo !== settled.nextChunkNo) throw anotherAgent(scanId);
+  if (scan.status !== ScanStatus.RUNNING) {
+    throw new Error(`Scan ${run.scanId} was ended by someone else: it is ${ScanStatus[scan.status]}. Run the scan again.`);
+  }
+  if (scan.finishing) return "finishing";
   Object.assign(run.progress, {
     directories: Number(scan.counts?.directories ?? 0n),
     files: Number(scan.counts?.files ?? 0n),
@@ -144,7 +137,7 @@ async function push(run: Run, position: Exclude<Position, "finishing">): Promise
   const stream = client.clientStream(ScanService.method.pushScan, signalOf(options));
   let chunkNo = position.nextChunkNo;
   try {
-    await stream.send({ message: { case: "open", value: { scanId, writer: options.writer } } });
+    await stream.send({ message: { case: "open", value: { scanId, writer: options.writer, nextChunkNo: chunkNo } } });
     for await (const chunk of prefetch(options.source(position.resumeAfter), chunksReady)) {
       chunk.chunkNo = chunkNo;
       await stream.send({ message: { case: "chunk", value: chunk } });
@@ -154,7 +147,6 @@ async function push(run: Run, position: Exclude<Position, "finishing">): Promise
       options.onProgress?.({ ...progress });
     }
     const answer = await stream.finish();
-    if (answer.repeatedChunks > 0n) throw anotherAgent(scanId);
     if (answer.nextChunkNo !== chunkNo) {
       throw new Error(
         `Scan ${scanId}: the server expects chunk ${answer.nextChunkNo} next, the agent sent up to ${chunkNo}. Run it again with --restart.`,

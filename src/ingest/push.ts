@@ -9,7 +9,7 @@ import { resolveDirectories, type ShareRef } from "./directories.js";
 import * as limits from "./limits.js";
 import { BrakeHolds, chunkGap } from "./scan-errors.js";
 import { type Problem, parsePaths, Segment } from "./segment.js";
-import { addRepeated, type OpenWriter, openWriter, recordBrake } from "./writers.js";
+import { addRepeated, type OpenRequest, type OpenWriter, openWriter, recordBrake } from "./writers.js";
 
 /** What the streams of one process share. */
 export interface IngestContext {
@@ -57,7 +57,7 @@ export async function pushScan(context: IngestContext, tenantId: string, message
   }
 }
 
-async function firstMessage(iterator: AsyncIterator<PushScanRequest>): Promise<{ scanId: bigint; writer: string }> {
+async function firstMessage(iterator: AsyncIterator<PushScanRequest>): Promise<OpenRequest> {
   const first = await iterator.next();
   if (first.done || first.value.message.case !== "open") {
     throw new DomainError("INVALID_ARGUMENT", "The first message of a PushScan stream is `open`; this stream began without.", {

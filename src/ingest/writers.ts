@@ -6,7 +6,7 @@ import type { SourceType } from "../paths.js";
 import type { WriterRef } from "./commit-segment.js";
 import * as limits from "./limits.js";
 import { lockWriter } from "./locks.js";
-import { BrakeHolds, scanClosed, scanNotFound } from "./scan-errors.js";
+import { BrakeHolds, chunkGap, scanClosed, scanNotFound } from "./scan-errors.js";
 
 export interface OpenWriter {
   writer: WriterRef;
@@ -23,12 +23,29 @@ interface ScanRow {
   case_sensitive: boolean;
 }
 
+/** The first message of a stream. */
+export interface OpenRequest {
+  scanId: bigint;
+  writer: string;
+  /** What the client is about to send first. */
+  nextChunkNo?: bigint | undefined;
+}
+
 /**
  * Opens a stream of a writer: waits for segments of its older streams to end, and fences those streams.
- * Throws NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT; UNAVAILABLE while an older stream's segment does not end.
+ * Throws NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT; OUT_OF_RANGE when another number than `nextChunkNo` is next;
+ * UNAVAILABLE while an older stream's segment does not end.
  */
-export async function openWriter(pool: Pool, tenantId: string, open: { scanId: bigint; writer: string }): Promise<OpenWriter> {
-  const { scanId, writer } = open;
+export async function openWriter(pool: Pool, tenantId: string, open: OpenRequest): Promise<OpenWriter> {
+  const opened = await fenceOlder(pool, tenantId, open);
+  // After the commit: the older streams stay fenced, so that what GetScan tells next is settled.
+  if (open.nextChunkNo !== undefined && open.nextChunkNo !== opened.nextChunkNo) {
+    throw chunkGap(open.writer, opened.nextChunkNo, open.nextChunkNo);
+  }
+  return opened;
+}
+
+async function fenceOlder(pool: Pool, tenantId: string, { scanId, writer }: OpenRequest): Promise<OpenWriter> {
   if (writer.length === 0 || writer.length > 100 || writer.includes("\0")) {
     throw new DomainError("INVALID_ARGUMENT", "`open.writer` has 1 to 100 characters, and no NUL.", { reason: "BAD_WRITER" });
   }

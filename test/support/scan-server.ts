@@ -110,6 +110,9 @@ async function receive(state: ScanServer, requests: AsyncIterable<PushScanReques
   for await (const { message } of requests) {
     if (message.case === "open") {
       await state.onOpen();
+      const first = message.value.nextChunkNo;
+      if (first !== undefined && first !== BigInt(state.committed.length))
+        throw { code: "OUT_OF_RANGE", reason: "CHUNK_GAP" } satisfies Failure;
       continue;
     }
     if (message.case !== "chunk") throw new Error("a message without content");
