@@ -14,11 +14,13 @@ import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
 import { addServe } from "./serve.js";
 import { addShare } from "./share.js";
 import { addTenant } from "./tenant.js";
+import { addVerify } from "./verify.js";
 
 const commands = [
   addServe,
   addMigrate,
   addBootstrap,
+  addVerify,
   addDemo,
   addTenant,
   addKey,

@@ -54,12 +54,25 @@ async function removeIfStale(lock: string, dir: string): Promise<void> {
   );
   if (!moved) return;
   const holder = JSON.parse(await fs.readFile(aside, "utf8")) as Holder;
-  if (isAlive(holder.pid) && (await processStart(holder.pid)) === holder.started) {
+  if (await lives(holder)) {
     await linkUnlessThere(aside, lock);
     await fs.rm(aside);
     throw new Error(`The data in ${dir} is in use by process ${holder.pid}. Stop that one, or set FROSTLINE_DATA to another directory.`);
   }
   await fs.rm(aside);
+}
+
+/** Whether a living process has the data directory. */
+export async function isLocked(dir: string): Promise<boolean> {
+  const text = await fs.readFile(path.join(dir, "lock.json"), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  return text !== undefined && lives(JSON.parse(text) as Holder);
+}
+
+async function lives(holder: Holder): Promise<boolean> {
+  return isAlive(holder.pid) && (await processStart(holder.pid)) === holder.started;
 }
 
 /** Stops a PostgreSQL that runs on `cluster` although the process that started it is gone. Call with the lock held. */

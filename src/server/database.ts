@@ -4,7 +4,8 @@ import { type EmbeddedExit, startEmbedded } from "../db/embedded.js";
 import { createDatabase, migrate } from "../db/migrate.js";
 import type { Logger } from "../log.js";
 
-const embeddedDatabase = "frostline";
+/** Name of the database in an embedded PostgreSQL. */
+export const embeddedDatabase = "frostline";
 
 export interface Database {
   /** Of the runtime role. */

@@ -1,0 +1,138 @@
+/** `frostline verify` finds what is broken, and only that. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import * as fs from "node:fs/promises";
+import * as path from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { packageRoot } from "../src/db/embedded.js";
+import { invariants } from "../src/verify/invariants.js";
+import type { Violation } from "../src/verify/verify.js";
+import { frostline, jsonLines } from "./support/command.js";
+import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
+import { createTestDatabase, type TestDatabase, withClient } from "./support/postgres.js";
+import { type Scratch, scratchDirectory } from "./support/scratch.js";
+import { createTestTenant } from "./support/tenant.js";
+
+let database: TestDatabase;
+let fixture: IngestFixture;
+let scratch: Scratch;
+let shareId: bigint;
+
+beforeAll(async () => {
+  scratch = await scratchDirectory();
+  await fs.chmod(scratch.path, 0o755);
+  database = await createTestDatabase();
+  fixture = await ingestFixture(database, (await createTestTenant(database)).tenantId);
+  shareId = await fixture.createShare("films");
+  const file = { sizeBytes: 7n, mtimeUnix: 5n, atimeUnix: 6n, ctimeUnix: 5n, frn: 1n };
+  const [kept, dropped] = [fileRecord("kept", file), fileRecord("dropped", { ...file, frn: 2n })];
+  for (const records of [[kept, dropped], [kept]]) {
+    const { scanId } = await fixture.start("films");
+    await fixture.push(scanId, [chunkOf(0, [listing("/", []), listing("/a", records), listing("/empty", [])])]);
+    await fixture.finish(scanId, { main: 1n });
+  }
+});
+afterAll(async () => {
+  await fixture?.close();
+  await database?.drop();
+  await scratch?.remove();
+});
+
+function verify(args: string[], env: Record<string, string> = { DATABASE_URL: database.runtimeUrl }) {
+  return frostline(["verify", ...args], { env });
+}
+
+test("all is well after two scans", async () => {
+  const words = `All ${invariants.length} invariants hold for 1 tenant.\n`;
+  expect(await verify([])).toEqual({ status: 0, stdout: words, stderr: "" });
+  expect(await verify(["--json"])).toEqual({ status: 0, stdout: "", stderr: words });
+});
+
+/** For each invariant something that breaks it; $1 is the tenant, $2 the share. */
+const breakage: Record<string, string> = {
+  "file_current-dir": "UPDATE file_current SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'",
+  "file_current-scan": "UPDATE file_current SET first_seen_scan_id = 99999 WHERE tenant_id = $1 AND share_id = $2",
+  "file_current-times": "UPDATE file_current SET atime_unix = 1 WHERE tenant_id = $1 AND share_id = $2",
+  "dir-parent": "UPDATE dir SET parent_dir_id = NULL WHERE tenant_id = $1 AND share_id = $2",
+  "file-references": "UPDATE file SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'dropped'",
+  "file-identity": "DELETE FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'dropped'",
+  "history-live": "UPDATE file_current SET size_bytes = size_bytes + 1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'",
+  "history-gone": "UPDATE file_current SET missing_since_scan_id = NULL WHERE tenant_id = $1 AND share_id = $2 AND name = 'dropped'",
+  "missing-directory":
+    "UPDATE dir SET missing_since_scan_id = last_listed_scan_id WHERE tenant_id = $1 AND share_id = $2 AND dir_path = '/a'",
+  ledger: "DELETE FROM ingest_chunk WHERE tenant_id = $1 AND $2::bigint IS NOT NULL",
+  "ledger-writer": "UPDATE ingest_chunk SET writer = 'other' WHERE tenant_id = $1 AND $2::bigint IS NOT NULL",
+  "scan-counts": "UPDATE scan SET added = added + 1 WHERE tenant_id = $1 AND share_id = $2",
+  "scan-problems": "UPDATE scan SET refused = 1 WHERE tenant_id = $1 AND share_id = $2",
+  "share-last-scan": "UPDATE share SET last_complete_scan_id = NULL WHERE tenant_id = $1 AND share_id = $2",
+  "tier_object-file": `WITH other AS (INSERT INTO share (tenant_id, share_name, src_type, case_sensitive) VALUES ($1, 'other', 'NTFS', false) RETURNING *)
+    INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
+    SELECT $1, other.share_id, c.file_current_id, 's3://x', 'PLANNED', 'test' FROM other, file_current c WHERE c.tenant_id = $1 AND c.share_id = $2 AND c.name = 'kept'`,
+  "staging-empty": "INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable) VALUES ($1, $2, true, false)",
+};
+
+test("there is a breakage here for each invariant", () => {
+  expect(Object.keys(breakage).sort()).toEqual(invariants.map(({ name }) => name).sort());
+});
+
+test.each(Object.entries(breakage))("%s: its statement finds a broken row", async (name, sql) => {
+  const statement = invariants.find((invariant) => invariant.name === name)?.sql as string;
+  const found = await withClient(database.superuserUrl, async (client) => {
+    await client.query("BEGIN");
+    const { rows: before } = await client.query(statement, [fixture.tenantId]);
+    const { rowCount } = await client.query(sql, [fixture.tenantId, shareId]);
+    const { rows: after } = await client.query<{ row: string }>(statement, [fixture.tenantId]);
+    await client.query("ROLLBACK");
+    return { before, rowCount, after };
+  });
+  expect(found.before).toEqual([]);
+  expect(found.rowCount).toBeGreaterThan(0);
+  expect(found.after[0]?.row).toEqual(expect.any(String));
+});
+
+test("a broken row is reported with its tenant and its values, and the status is 1", async () => {
+  const change = (by: number) => fixture.look("UPDATE file_current SET size_bytes = size_bytes + $1::bigint WHERE name = 'kept'", [by]);
+  await change(1);
+  try {
+    const words = await verify([]);
+    expect(words.status).toBe(1);
+    expect(words.stdout).toMatch(/^BROKEN {2}t-[0-9a-f]+ {2}history-live: .*\n {8}dir \d+ name kept: .*\n$/);
+    const json = await verify(["--json"]);
+    expect(json.status).toBe(1);
+    const violations = jsonLines<Violation>(json.stdout);
+    expect(violations).toMatchObject([
+      { tenantId: fixture.tenantId, invariant: "history-live", rows: [expect.stringContaining("name kept")] },
+    ]);
+  } finally {
+    await change(-1);
+  }
+  expect((await verify([])).status).toBe(0);
+});
+
+test("wrong roles and missing databases are told apart from broken data", async () => {
+  expect((await verify(["--url", database.superuserUrl])).stderr).toContain("superuser");
+  const none = path.join(scratch.path, "none");
+  const missing = await verify(["--data", none], {});
+  expect(missing).toMatchObject({ status: 2, stdout: "" });
+  expect(missing.stderr).toContain(none);
+  await expect(fs.access(none)).rejects.toThrow("ENOENT");
+});
+
+test("the embedded database, while its server runs and when it does not", { timeout: 120_000 }, async () => {
+  const data = path.join(scratch.path, "data");
+  const { PATH = "", HOME = "" } = process.env;
+  const server = spawn(process.execPath, [path.join(packageRoot, "bin", "frostline.js"), "serve", "--data", data], {
+    env: { PATH, HOME, FROSTLINE_LISTEN: "127.0.0.1:0", FROSTLINE_LOG_LEVEL: "warn" },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const exited = once(server, "exit");
+  try {
+    await Promise.race([once(server.stdout, "data"), exited.then(([code]) => Promise.reject(new Error(`serve ended with ${code}`)))]);
+    expect(await verify(["--data", data], {})).toMatchObject({ status: 0, stderr: "" });
+  } finally {
+    server.kill("SIGTERM");
+  }
+  expect(await exited).toEqual([0, null]);
+  // Twice: the first one that starts the database also stops it and gives the data back.
+  for (let i = 0; i < 2; i++) expect(await verify(["--data", data], {})).toMatchObject({ status: 0, stderr: "" });
+});
