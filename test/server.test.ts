@@ -3,6 +3,7 @@ import { once } from "node:events";
 import * as http2 from "node:http2";
 import * as net from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient } from "../src/agent/client.js";
 import { loadConfig } from "../src/config.js";
@@ -28,9 +29,9 @@ afterAll(async () => {
   await database?.drop();
 });
 
-function start(databaseUrl: string): Promise<RunningServer> {
+function start(databaseUrl: string, log = createLogger("silent")): Promise<RunningServer> {
   const config = loadConfig({ DATABASE_URL: databaseUrl, FROSTLINE_LISTEN: "127.0.0.1:0" });
-  return startServer({ config, log: createLogger("silent") });
+  return startServer({ config, log });
 }
 
 async function withKey<T>(
@@ -212,6 +213,58 @@ test("a stopping server ends open streams as UNAVAILABLE, and is gone well befor
     code: "UNAVAILABLE",
   });
   client.close();
+});
+
+/** What a server of its own logs while `work` runs, and after it has stopped. */
+async function logOf(work: (other: RunningServer) => Promise<void>): Promise<{ level: number; msg: string; code?: string }[]> {
+  const lines: { level: number; msg: string; code?: string }[] = [];
+  const other = await start(database.runtimeUrl, pino({ level: "debug" }, { write: (line) => lines.push(JSON.parse(line)) }));
+  try {
+    await work(other);
+  } finally {
+    await other.close();
+  }
+  return lines;
+}
+
+const warning = 40;
+
+test("a client that goes away in the middle of a call is no failure of the server's", async () => {
+  const lines = await logOf(async (other) => {
+    const session = http2.connect(`http://${other.address}`);
+    session.on("error", () => {});
+    const streams = Array.from({ length: 3 }, () => rawStream(session, tenant.keys.agent));
+    for (const stream of streams) stream.on("error", () => {});
+    // Half of a message's head: the server waits for the rest of it.
+    for (const stream of streams) stream.write(Buffer.from([0, 0]));
+    await expect.poll(() => other.openCalls()).toBe(3);
+    streams[0]?.destroy();
+    streams[1]?.destroy(new Error("broken"));
+    await expect.poll(() => other.openCalls()).toBe(1);
+    session.destroy();
+    await expect.poll(() => other.openCalls()).toBe(0);
+  });
+  expect(lines.filter(({ level }) => level >= warning)).toEqual([]);
+  expect(lines.filter(({ msg }) => msg === "call").map(({ code }) => code)).toEqual(["Canceled", "Canceled", "Canceled"]);
+});
+
+test("a server that has stopped has no connection to its database left", async () => {
+  const count = () =>
+    withClient(database.superuserUrl, async (client) => {
+      const { rows } = await client.query(
+        "SELECT count(*)::integer AS open FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'frostline%'",
+        [database.name],
+      );
+      return rows[0].open as number;
+    });
+  let during = 0;
+  const before = await count();
+  await logOf(async (other) => {
+    await withKey(tenant.keys.reader, (client) => client.unary(ShareService.method.listShares, {}), other.address);
+    during = await count();
+  });
+  expect(during).toBeGreaterThan(before);
+  expect(await count()).toBe(before);
 });
 
 test("two servers share a database", async () => {

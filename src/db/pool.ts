@@ -12,7 +12,7 @@ export interface Pools {
   query: pg.Pool;
   /** No statement timeout; session settings for small tables that are analyzed again and again. */
   ingest: pg.Pool;
-  /** Waits for the connections in use. */
+  /** Waits for the connections in use, and until all are closed: an idle one that outlived the database would be reported as broken. */
   end(): Promise<void>;
 }
 
@@ -55,10 +55,29 @@ export function createPools(url: string, options: PoolOptions): Pools {
     // A connection that breaks while in use, but between two statements, would end the process; the next statement tells.
     pool.on("connect", (client) => client.on("error", () => {}));
   }
+  const closed = [untilClosed(query), untilClosed(ingest)];
   const end = async () => {
     await Promise.all([query.end(), ingest.end()]);
+    await Promise.all(closed.map((wait) => wait()));
   };
   return { query, ingest, end };
+}
+
+/** pool.end() has only asked the connections to close when it resolves; the function returned waits for the last to be gone. */
+function untilClosed(pool: pg.Pool): () => Promise<void> {
+  const open = new Set<pg.PoolClient>();
+  let wake: (() => void) | undefined;
+  pool.on("connect", (client) => open.add(client));
+  pool.on("remove", (client) => {
+    open.delete(client);
+    if (open.size === 0) wake?.();
+  });
+  return async () => {
+    if (open.size === 0) return;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  };
 }
 
 /** Ids exceed what a double holds exactly; pg would give them as text. */

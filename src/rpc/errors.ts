@@ -29,6 +29,11 @@ export function internalError(requestId: string, cause: unknown): ConnectError {
   return withReason(message, Code.Internal, "INTERNAL", { request_id: requestId }, cause);
 }
 
+/** For the log: a client that has gone away reads no status. */
+export function clientGone(cause: unknown): ConnectError {
+  return cause instanceof ConnectError ? cause : new ConnectError("the client has gone away", Code.Canceled, undefined, undefined, cause);
+}
+
 /** With details a client has the message as it is: grpc-js does not decode all that connect encodes in the grpc-message header. */
 function withReason(message: string, code: Code, reason: string, metadata: Record<string, string>, cause: unknown): ConnectError {
   const status = new ConnectError(message, code, undefined, undefined, cause);

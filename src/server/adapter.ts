@@ -9,6 +9,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import type { Logger } from "../log.js";
+import { clientGone } from "../rpc/errors.js";
 
 /** The largest message a client may send, compressed or not. */
 const readSizeBytesAtMost = 4 * 1024 * 1024;
@@ -49,6 +50,33 @@ export function createRequestHandler(options: AdapterOptions): (request: Http2Se
 }
 
 async function respond(handler: UniversalHandler, request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
-  const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, undefined));
-  await universalResponseToNodeResponse(answer, response);
+  const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
+  if (isStream(call.body)) call.body = markGone(call.body);
+  const answer = await handler(call);
+  await universalResponseToNodeResponse(isStream(answer.body) ? { ...answer, body: markGone(answer.body) } : answer, response);
+}
+
+/**
+ * Whatever ends the reading of a request, or is thrown into an answer, comes from the connection: the client has gone.
+ * Marked here, because the same errors of Node's streams elsewhere mean that the database has.
+ */
+function markGone(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const bytes = body[Symbol.asyncIterator]();
+      return {
+        next: () => bytes.next().catch(gone),
+        throw: (error: unknown) => bytes.throw?.(clientGone(error)) ?? Promise.reject(clientGone(error)),
+        return: (value?: unknown) => bytes.return?.(value) ?? Promise.resolve({ done: true, value }),
+      };
+    },
+  };
+}
+
+function gone(error: unknown): never {
+  throw clientGone(error);
+}
+
+function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }

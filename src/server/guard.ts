@@ -5,7 +5,7 @@ import { toDomainError } from "../db/errors.js";
 import { DomainError } from "../errors.js";
 import type { Logger } from "../log.js";
 import { callContextKey } from "../rpc/context.js";
-import { internalError, toConnectError } from "../rpc/errors.js";
+import { clientGone, internalError, toConnectError } from "../rpc/errors.js";
 
 export const requestIdKey = createContextKey<string>("", { description: "request id" });
 
@@ -30,7 +30,9 @@ export function guard(log: Logger): Interceptor {
       );
     };
     const fail = (error: unknown) => {
-      const status = toStatus(error, requestId, log);
+      const { signal } = request;
+      // A handler that stopped because nobody waits for it any more threw what its signal gave as the reason.
+      const status = signal.aborted && error === signal.reason ? clientGone(error) : toStatus(error, requestId, log);
       done(status);
       return status;
     };
