@@ -2,10 +2,11 @@
 import type { Pool } from "pg";
 import type { DirIds } from "../db/id-blocks.js";
 import { DomainError } from "../errors.js";
-import type { Chunk, PushScanRequest } from "../gen/frostline/v1/scan_pb.js";
+import { readChunk } from "./chunk-reader.js";
 import { commitSegment, noPredecessor, type SegmentInFlight, type WriterRef } from "./commit-segment.js";
 import type { IngestConnections } from "./connections.js";
 import { resolveDirectories, type ShareRef } from "./directories.js";
+import { Failure } from "./failure.js";
 import * as limits from "./limits.js";
 import { BrakeHolds, chunkGap } from "./scan-errors.js";
 import { type Problem, parsePaths, Segment } from "./segment.js";
@@ -23,6 +24,11 @@ export interface IngestContext {
   drainSignal: AbortSignal;
 }
 
+/** A PushScanRequest whose chunk is still bytes. */
+export interface PushMessage {
+  message: { case: "open"; value: OpenRequest } | { case: "chunk"; value: Uint8Array } | { case: undefined };
+}
+
 export interface PushResult {
   writer: string;
   nextChunkNo: bigint;
@@ -35,7 +41,7 @@ export interface PushResult {
  * Runs a stream to its end and resolves once everything of it is committed. What was committed
  * before an error stays; the client goes on from GetScan. Errors: see the proto.
  */
-export async function pushScan(context: IngestContext, tenantId: string, messages: AsyncIterable<PushScanRequest>): Promise<PushResult> {
+export async function pushScan(context: IngestContext, tenantId: string, messages: AsyncIterable<PushMessage>): Promise<PushResult> {
   const iterator = messages[Symbol.asyncIterator]();
   const open = await openWriter(context.pool, tenantId, await firstMessage(iterator));
   const stream = new PushStream(context, open);
@@ -57,7 +63,7 @@ export async function pushScan(context: IngestContext, tenantId: string, message
   }
 }
 
-async function firstMessage(iterator: AsyncIterator<PushScanRequest>): Promise<OpenRequest> {
+async function firstMessage(iterator: AsyncIterator<PushMessage>): Promise<OpenRequest> {
   const first = await iterator.next();
   if (first.done || first.value.message.case !== "open") {
     throw new DomainError("INVALID_ARGUMENT", "The first message of a PushScan stream is `open`; this stream began without.", {
@@ -68,7 +74,7 @@ async function firstMessage(iterator: AsyncIterator<PushScanRequest>): Promise<O
 }
 
 /** Reads until the client has ended, a commit failed, or a segment has grown old and is committed as it is. */
-async function readAll(iterator: AsyncIterator<PushScanRequest>, stream: PushStream): Promise<void> {
+async function readAll(iterator: AsyncIterator<PushMessage>, stream: PushStream): Promise<void> {
   let next = iterator.next();
   for (;;) {
     const event = await stream.untilNext(next);
@@ -100,43 +106,42 @@ class PushStream {
   #streaming: SegmentInFlight | undefined;
   #last: SegmentInFlight = noPredecessor;
   readonly #inFlight = new Set<SegmentInFlight>();
-  /** Ends the stream with this error, whatever it is waiting for. */
-  fail: (error: unknown) => void = () => {};
-  /** Rejects as soon as a commit has failed; never resolves. */
-  readonly #failed: Promise<never>;
+  readonly #failure = new Failure();
 
   constructor(context: IngestContext, open: OpenWriter) {
     this.#context = context;
     this.#writer = open.writer;
     this.#nextChunkNo = open.nextChunkNo;
-    this.#failed = new Promise((_, reject) => {
-      this.fail = reject;
-    });
-    this.#failed.catch(() => {});
+  }
+
+  /** Ends the stream with this error, whatever it is waiting for. */
+  fail(error: unknown): void {
+    this.#failure.fail(error);
   }
 
   /** The next message; or "old" when the gathering segment should be committed without waiting for more. */
   async untilNext<T>(next: Promise<T>): Promise<T | "old"> {
     const segment = this.#gathering;
-    if (!segment || segment.openDirectory) return Promise.race([next, this.#failed]);
+    if (!segment || segment.openDirectory) return this.#failure.unlessFailed(next);
     let timer: NodeJS.Timeout | undefined;
     const old = new Promise<"old">((resolve) => {
       timer = setTimeout(() => resolve("old"), Math.max(0, segment.startedMs + limits.segmentAgeMs - Date.now()));
     });
     try {
-      return await Promise.race([next, this.#failed, old]);
+      return await this.#failure.unlessFailed(Promise.race([next, old]));
     } finally {
       clearTimeout(timer);
     }
   }
 
   /** Takes a chunk into the gathering segment; waits while the database is behind. */
-  async take(chunk: Chunk): Promise<void> {
+  async take(bytes: Uint8Array): Promise<void> {
+    const chunk = readChunk(bytes);
     if (chunk.chunkNo < this.#nextChunkNo) {
       this.repeatedChunks += 1n;
       return;
     }
-    if (chunk.chunkNo > this.#nextChunkNo) throw chunkGap(this.#writer.writer, this.#nextChunkNo, chunk.chunkNo);
+    if (chunk.chunkNo > this.#nextChunkNo) throw chunkGap(this.#writer.writer, await this.#commitTaken(), chunk.chunkNo);
     const { share } = this.#writer;
     const paths = parsePaths(chunk, share);
     const dirIds = await this.#dirIds(share, paths);
@@ -197,6 +202,14 @@ class PushStream {
     await Promise.allSettled([...this.#inFlight].map((segment) => segment.committed));
   }
 
+  /** Commits what was taken, but for a directory that has not ended. Returns the number to go on with. */
+  async #commitTaken(): Promise<bigint> {
+    if (this.#gathering?.openDirectory) return this.#gathering.firstChunkNo;
+    await this.cut();
+    await this.#last.committed;
+    return this.#nextChunkNo;
+  }
+
   #start(segment: Segment): SegmentInFlight {
     const inFlight = commitSegment(this.#context.connections, this.#writer, segment, this.#last);
     this.#last = inFlight;
@@ -214,13 +227,13 @@ class PushStream {
   /** A directory that is larger than a segment goes into its transaction while it is still being read. */
   async #stream(segment: Segment, most: number): Promise<void> {
     this.#streaming ??= this.#start(segment);
-    await Promise.race([segment.rows.drained(most), this.#failed]);
+    await this.#failure.unlessFailed(segment.rows.drained(most));
   }
 
   async #dirIds(share: ShareRef, paths: ({ path: string } | { fault: string })[]): Promise<(bigint | undefined)[]> {
     const good = paths.flatMap((parsed) => ("path" in parsed ? [parsed.path] : []));
     if (good.length === 0) return paths.map(() => undefined);
-    const ids = await Promise.race([resolveDirectories(this.#context.pool, this.#context.dirIds, share, good), this.#failed]);
+    const ids = await this.#failure.unlessFailed(resolveDirectories(this.#context.pool, this.#context.dirIds, share, good));
     let at = 0;
     return paths.map((parsed) => ("path" in parsed ? ids[at++] : undefined));
   }
