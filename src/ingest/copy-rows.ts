@@ -8,59 +8,33 @@ const header = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffe
 const trailer = Buffer.from([0xff, 0xff]);
 
 /**
- * A queue of encoded rows with one producer and one consumer. The producer writes fields in the
- * order of the columns; the consumer iterates over buffers until `end` is called. Nothing but
+ * A queue of encoded rows with one producer and one consumer. The producer writes rows into `buffer`;
+ * the consumer iterates over buffers until `end` is called. Nothing but
  * `bytesHeld` bounds it: a producer that may not grow further waits for `drained`.
  */
 export class CopyRows {
   #ready: Buffer[] = [header];
-  #current = Buffer.allocUnsafe(bufferBytes);
-  #at = 0;
   #heldBytes = 0;
   #ended = false;
   #failed: Error | undefined;
   #wakeConsumer: (() => void) | undefined;
   #wakeProducer: (() => void) | undefined;
 
+  /** Where the next row goes. */
+  buffer = Buffer.allocUnsafe(bufferBytes);
+  at = 0;
   /** Rows written so far. */
   rowCount = 0;
 
   /** Bytes that the consumer has not taken yet. */
   get heldBytes(): number {
-    return this.#heldBytes + this.#at;
+    return this.#heldBytes + this.at;
   }
 
-  /** Starts a row of `fields` fields. */
-  beginRow(fields: number): void {
-    if (this.#at + rowBytesAtMost > bufferBytes) this.#flush();
-    this.#at = this.#current.writeInt16BE(fields, this.#at);
+  /** Makes room for one row in `buffer`, from `at` on. The producer writes it there and moves `at` behind it. */
+  beginRow(): void {
+    if (this.at + rowBytesAtMost > bufferBytes) this.#flush();
     this.rowCount += 1;
-  }
-
-  null(): void {
-    this.#at = this.#current.writeInt32BE(-1, this.#at);
-  }
-
-  bool(value: boolean): void {
-    this.#at = this.#current.writeInt32BE(1, this.#at);
-    this.#current[this.#at++] = value ? 1 : 0;
-  }
-
-  int4(value: number): void {
-    this.#at = this.#current.writeInt32BE(4, this.#at);
-    this.#at = this.#current.writeInt32BE(value, this.#at);
-  }
-
-  int8(value: bigint): void {
-    this.#at = this.#current.writeInt32BE(8, this.#at);
-    this.#at = this.#current.writeBigInt64BE(value, this.#at);
-  }
-
-  /** text, bytea or uuid, as its bytes. */
-  bytes(value: Uint8Array): void {
-    this.#at = this.#current.writeInt32BE(value.length, this.#at);
-    this.#current.set(value, this.#at);
-    this.#at += value.length;
   }
 
   /** No more rows. */
@@ -108,11 +82,11 @@ export class CopyRows {
   }
 
   #flush(): void {
-    if (this.#at === 0) return;
-    this.#ready.push(this.#current.subarray(0, this.#at));
-    this.#heldBytes += this.#at;
-    this.#current = Buffer.allocUnsafe(bufferBytes);
-    this.#at = 0;
+    if (this.at === 0) return;
+    this.#ready.push(this.buffer.subarray(0, this.at));
+    this.#heldBytes += this.at;
+    this.buffer = Buffer.allocUnsafe(bufferBytes);
+    this.at = 0;
     this.#wakeConsumer?.();
   }
 }

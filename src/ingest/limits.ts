@@ -26,9 +26,8 @@ export const nameBytesAtMost = 1020;
 /** Longest path of a directory in bytes: NTFS allows 32,767 UTF-16 units, each at most 3 bytes of UTF-8. */
 export const pathBytesAtMost = 98_301;
 export const ownerBytesAtMost = 256;
-export const int64Max = 2n ** 63n - 1n;
 /** 0001-01-01 and 9999-12-31T23:59:59Z, in seconds: what a timestamptz, and any calendar, can show. */
-export const earliestUnix = -62_135_596_800n;
-export const latestUnix = 253_402_300_799n;
+export const earliestUnix = -62_135_596_800;
+export const latestUnix = 253_402_300_799;
 /** Files that one transaction of FinishScan moves or marks missing: it holds the share's lock alone. */
 export const finishBatchFiles = 20_000;

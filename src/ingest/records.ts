@@ -1,9 +1,8 @@
-/** From a record on the wire to a row of staging_file, or the reason why not. Pure. */
+/** What of a record or a listing can be stored, and why the rest can't. Pure. */
 import { isUtf8 } from "node:buffer";
-import type { DirectoryListing, FileRecord } from "../gen/frostline/v1/scan_pb.js";
 import type { SourceType } from "../paths.js";
-import type { CopyRows } from "./copy-rows.js";
-import { earliestUnix, int64Max, latestUnix, nameBytesAtMost, ownerBytesAtMost, pathBytesAtMost } from "./limits.js";
+import type { RecordView } from "./chunk-reader.js";
+import { earliestUnix, latestUnix, nameBytesAtMost, ownerBytesAtMost, pathBytesAtMost } from "./limits.js";
 
 const slash = 0x2f;
 const backslash = 0x5c;
@@ -24,36 +23,43 @@ export function nameFault(name: Uint8Array, srcType: SourceType): string | undef
   return undefined;
 }
 
-/** Why the values of a record can't be stored, or undefined. */
-export function valueFault(record: FileRecord, ownerCount: number): string | undefined {
-  if (record.sizeBytes > int64Max) return `size_bytes is ${record.sizeBytes}; the most is 2^63-1`;
-  if (record.allocatedBytes !== undefined && record.allocatedBytes > int64Max)
-    return `allocated_bytes is ${record.allocatedBytes}; the most is 2^63-1`;
+/** Why the values of a record can't be stored, or undefined. `owners` are the chunk's. */
+export function valueFault(record: RecordView, owners: Uint8Array[]): string | undefined {
+  // Halves of 64-bit numbers: beyond 2^63-1 the upper one has its first bit set.
+  if (record.sizeHigh > 0x7fffffff) return `size_bytes is ${joinHalves(record.sizeHigh, record.sizeLow)}; the most is 2^63-1`;
+  if (record.hasAllocated && record.allocatedHigh > 0x7fffffff)
+    return `allocated_bytes is ${joinHalves(record.allocatedHigh, record.allocatedLow)}; the most is 2^63-1`;
   if (record.linkCount > 0x7fffffff) return `link_count is ${record.linkCount}; the most is 2^31-1`;
-  if (record.ownerIndex > ownerCount) return `owner_index is ${record.ownerIndex}, but the chunk has ${ownerCount} owners`;
-  if (record.fileHash.length !== 0 && record.fileHash.length !== 32) return `file_hash has ${record.fileHash.length} bytes; SHA-256 has 32`;
+  const hashBytes = record.hashEnd - record.hashStart;
+  if (hashBytes !== 0 && hashBytes !== 32) return `file_hash has ${hashBytes} bytes; SHA-256 has 32`;
   return (
+    ownerFault(record.ownerIndex, owners) ??
     timeFault("mtime_unix", record.mtimeUnix) ??
-    timeFault("atime", record.mtimeUnix - record.atimeBeforeMtime) ??
-    timeFault("ctime", record.mtimeUnix - record.ctimeBeforeMtime)
+    timeFault("atime", record.atimeUnix) ??
+    timeFault("ctime", record.ctimeUnix)
   );
 }
 
-function timeFault(field: string, seconds: bigint): string | undefined {
+function ownerFault(ownerIndex: number, owners: Uint8Array[]): string | undefined {
+  if (ownerIndex === 0) return undefined;
+  const owner = owners[ownerIndex - 1];
+  if (owner === undefined) return `owner_index is ${ownerIndex}, but the chunk has ${owners.length} owners`;
+  if (owner.length > ownerBytesAtMost) return `its owner has ${owner.length} bytes; the most is ${ownerBytesAtMost}`;
+  if (owner.includes(0)) return "its owner contains a NUL byte";
+  return undefined;
+}
+
+function timeFault(field: string, seconds: number): string | undefined {
   if (seconds >= earliestUnix && seconds <= latestUnix) return undefined;
   return `${field} is ${seconds} s, outside the years 0001 to 9999`;
 }
 
-/** Why an owner can't be stored, or undefined. */
-export function ownerFault(owner: string): string | undefined {
-  if (owner.includes("\0")) return "an owner contains a NUL byte";
-  if (Buffer.byteLength(owner) > ownerBytesAtMost) return `an owner has more than ${ownerBytesAtMost} bytes`;
-  return undefined;
+function joinHalves(high: number, low: number): bigint {
+  return (BigInt(high) << 32n) | BigInt(low);
 }
 
 /** The normal form of a listing's path (`/`, `/a/b`), or why there is none. */
-export function directoryPath(listing: DirectoryListing, srcType: SourceType): { path: string } | { fault: string } {
-  const raw = listing.path;
+export function directoryPath(raw: Uint8Array, srcType: SourceType): { path: string } | { fault: string } {
   if (raw.length > pathBytesAtMost) return { fault: `the path has ${raw.length} bytes; the most is ${pathBytesAtMost}` };
   if (!isUtf8(raw)) return { fault: "the path is not UTF-8" };
   const text = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString();
@@ -68,59 +74,6 @@ export function directoryPath(listing: DirectoryListing, srcType: SourceType): {
       return { fault: `a component of the path has more than ${nameBytesAtMost} bytes` };
   }
   return { path };
-}
-
-/** Writes the row of a good record. Columns: see copyStagingFile in merge.ts. */
-export function writeRow(
-  rows: CopyRows,
-  tenantId: Uint8Array,
-  ordinal: number,
-  dirId: bigint,
-  record: FileRecord,
-  owner: Uint8Array | undefined,
-): void {
-  const mtime = record.mtimeUnix;
-  rows.beginRow(15);
-  rows.bytes(tenantId);
-  rows.int4(ordinal);
-  rows.int8(dirId);
-  rows.bytes(record.name);
-  rows.bytes(extensionOf(record.name));
-  if (record.linkCount === 0) rows.null();
-  else rows.int4(record.linkCount);
-  rows.bool(false);
-  rows.int8(record.sizeBytes);
-  if (record.allocatedBytes === undefined) rows.null();
-  else rows.int8(record.allocatedBytes);
-  rows.int8(mtime - record.atimeBeforeMtime);
-  rows.int8(mtime);
-  rows.int8(mtime - record.ctimeBeforeMtime);
-  if (record.frn === undefined) rows.null();
-  else rows.int8(BigInt.asIntN(64, record.frn));
-  if (owner === undefined) rows.null();
-  else rows.bytes(owner);
-  if (record.fileHash.length === 0) rows.null();
-  else rows.bytes(record.fileHash);
-}
-
-/** Writes the row of a record whose values were refused: it only keeps the file of that name from being taken for gone. */
-export function writeRefusedRow(rows: CopyRows, tenantId: Uint8Array, ordinal: number, dirId: bigint, name: Uint8Array): void {
-  rows.beginRow(15);
-  rows.bytes(tenantId);
-  rows.int4(ordinal);
-  rows.int8(dirId);
-  rows.bytes(name);
-  rows.bytes(noBytes);
-  rows.null();
-  rows.bool(true);
-  rows.int8(0n);
-  rows.null();
-  rows.int8(0n);
-  rows.int8(0n);
-  rows.int8(0n);
-  rows.null();
-  rows.null();
-  rows.null();
 }
 
 /** What follows the last dot, lower case; empty for `.profile`, `README` and `name.`. */

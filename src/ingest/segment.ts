@@ -1,11 +1,12 @@
 /** What goes into one transaction: whole chunks, whole directories. */
 
 import { DomainError } from "../errors.js";
-import type { Chunk, DirectoryListing } from "../gen/frostline/v1/scan_pb.js";
+import { type ChunkView, type ListingView, RecordReader } from "./chunk-reader.js";
 import { CopyRows } from "./copy-rows.js";
 import type { ShareRef } from "./directories.js";
 import { pathBytesAtMost, segmentFilesAtMost } from "./limits.js";
-import { directoryPath, nameFault, ownerFault, printable, valueFault, writeRefusedRow, writeRow } from "./records.js";
+import { RecordEncoder } from "./record-encoder.js";
+import { directoryPath, nameFault, printable } from "./records.js";
 
 /** A record, listing or directory that could not be taken; one row of scan_problem. */
 export interface Problem {
@@ -28,17 +29,10 @@ export interface StagedDirectory {
   chunkNo: bigint;
 }
 
-/** A listing of a chunk whose path is good. */
-export interface ParsedListing {
-  listing: DirectoryListing;
-  path: string;
-}
-
 /** Where rows begin in their chunk, for the numbering of problems. */
 interface ChunkContext {
-  chunkNo: bigint;
+  chunk: ChunkView;
   recordIndex: number;
-  owners: (Uint8Array | undefined)[];
 }
 
 export class Segment {
@@ -52,11 +46,11 @@ export class Segment {
   /** The directory whose listing goes on in the next chunk. */
   openDirectory: StagedDirectory | undefined;
   readonly #share: ShareRef;
-  readonly #tenantBytes: Uint8Array;
+  readonly #encoder: RecordEncoder;
 
   constructor(share: ShareRef, firstChunkNo: bigint) {
     this.#share = share;
-    this.#tenantBytes = Buffer.from(share.tenantId.replaceAll("-", ""), "hex");
+    this.#encoder = new RecordEncoder(this.rows, share.tenantId, share.srcType);
     this.firstChunkNo = firstChunkNo;
     this.nextChunkNo = firstChunkNo;
   }
@@ -70,8 +64,8 @@ export class Segment {
    * Takes a chunk: `dirIds` are the ids of its directories, undefined where the path is bad.
    * Never fails for a bad record; those become problems.
    */
-  add(chunk: Chunk, paths: ({ path: string } | { fault: string })[], dirIds: (bigint | undefined)[]): void {
-    const context: ChunkContext = { chunkNo: chunk.chunkNo, recordIndex: 0, owners: chunk.owners.map((owner) => ownerBytes(owner)) };
+  add(chunk: ChunkView, paths: ({ path: string } | { fault: string })[], dirIds: (bigint | undefined)[]): void {
+    const context: ChunkContext = { chunk, recordIndex: 0 };
     chunk.directories.forEach((listing, at) => {
       const parsed = paths[at] as { path: string } | { fault: string };
       const dirId = dirIds[at];
@@ -80,7 +74,7 @@ export class Segment {
       } else {
         this.#addListing(context, listing, parsed.path, dirId);
       }
-      context.recordIndex += listing.files.length;
+      context.recordIndex += listing.fileCount;
     });
     this.nextChunkNo = chunk.chunkNo + 1n;
     this.resumeToken = chunk.resumeToken;
@@ -100,11 +94,11 @@ export class Segment {
     this.problems.push({ chunkNo: directory.chunkNo, recordIndex: -1, dirPath: directory.path, name: "", reason, unreadable: false });
   }
 
-  #refuseListing(context: ChunkContext, listing: DirectoryListing, fault: string): void {
+  #refuseListing(context: ChunkContext, listing: ListingView, fault: string): void {
     this.openDirectory = undefined;
     const dirPath = printable(listing.path, pathBytesAtMost);
     this.problems.push({
-      chunkNo: context.chunkNo,
+      chunkNo: context.chunk.chunkNo,
       recordIndex: -1,
       dirPath,
       name: "",
@@ -113,7 +107,7 @@ export class Segment {
     });
   }
 
-  #addListing(context: ChunkContext, listing: DirectoryListing, path: string, dirId: bigint): void {
+  #addListing(context: ChunkContext, listing: ListingView, path: string, dirId: bigint): void {
     const open = this.openDirectory;
     let directory = open?.dirId === dirId ? open : undefined;
     if (open && !directory) {
@@ -126,13 +120,13 @@ export class Segment {
         this.#refuseListing(context, listing, "the chunk lists this directory twice");
         return;
       }
-      directory = { dirId, path, complete: false, listedUnixMs: listTimeMs(listing), chunkNo: context.chunkNo };
+      directory = { dirId, path, complete: false, listedUnixMs: listTimeMs(listing), chunkNo: context.chunk.chunkNo };
       this.directories.set(dirId, directory);
     }
     this.#addRecords(context, listing, directory);
     if (listing.unreadableReason !== "") {
       this.problems.push({
-        chunkNo: context.chunkNo,
+        chunkNo: context.chunk.chunkNo,
         recordIndex: -1,
         dirPath: path,
         name: "",
@@ -144,51 +138,42 @@ export class Segment {
     this.openDirectory = listing.more ? directory : undefined;
   }
 
-  #addRecords(context: ChunkContext, listing: DirectoryListing, directory: StagedDirectory): void {
+  #addRecords(context: ChunkContext, listing: ListingView, directory: StagedDirectory): void {
     const { dirId, path } = directory;
-    const { srcType } = this.#share;
-    listing.files.forEach((record, at) => {
-      const badName = nameFault(record.name, srcType);
-      const reason = badName ?? valueFault(record, context.owners.length) ?? this.#unknownOwner(context, record.ownerIndex);
-      if (reason === undefined) {
-        const owner = record.ownerIndex === 0 ? undefined : context.owners[record.ownerIndex - 1];
-        writeRow(this.rows, this.#tenantBytes, this.rows.rowCount, dirId, record, owner);
-        return;
-      }
-      this.#refuseRecord(context, context.recordIndex + at, path, record.name, reason);
-      if (badName === undefined) writeRefusedRow(this.rows, this.#tenantBytes, this.rows.rowCount, dirId, record.name);
-    });
-    for (const left of listing.leftOut) {
-      this.#refuseRecord(context, -1, path, left.name, clean(left.reason));
-      if (nameFault(left.name, srcType) === undefined) writeRefusedRow(this.rows, this.#tenantBytes, this.rows.rowCount, dirId, left.name);
+    const { chunk } = context;
+    const reader = new RecordReader(chunk, listing);
+    for (let at = context.recordIndex; reader.next(); at += 1) {
+      const reason = this.#encoder.write(chunk, reader.record, dirId);
+      if (reason === undefined) continue;
+      const name = chunk.bytes.subarray(reader.record.nameStart, reader.record.nameEnd);
+      this.#refuseRecord(context, at, path, name, reason);
+      this.#protect(name, dirId);
+    }
+    for (const { name, reason } of listing.leftOut) {
+      this.#refuseRecord(context, -1, path, name, clean(reason));
+      this.#protect(name, dirId);
     }
   }
 
-  #unknownOwner(context: ChunkContext, ownerIndex: number): string | undefined {
-    if (ownerIndex === 0 || context.owners[ownerIndex - 1] !== undefined) return undefined;
-    return "its owner contains a NUL byte or is too long";
+  /** A file of that name is there, whatever is wrong with its record. */
+  #protect(name: Uint8Array, dirId: bigint): void {
+    if (nameFault(name, this.#share.srcType) === undefined) this.#encoder.writeRefused(name, dirId);
   }
 
   #refuseRecord(context: ChunkContext, recordIndex: number, dirPath: string, name: Uint8Array, reason: string): void {
-    this.problems.push({ chunkNo: context.chunkNo, recordIndex, dirPath, name: printable(name), reason, unreadable: false });
+    this.problems.push({ chunkNo: context.chunk.chunkNo, recordIndex, dirPath, name: printable(name), reason, unreadable: false });
   }
 }
 
 /** Paths of a chunk's directories, in their normal form, or why they have none. */
-export function parsePaths(chunk: Chunk, share: ShareRef): ({ path: string } | { fault: string })[] {
-  return chunk.directories.map((listing) => directoryPath(listing, share.srcType));
-}
-
-function ownerBytes(owner: string): Uint8Array | undefined {
-  return ownerFault(owner) === undefined ? Buffer.from(owner) : undefined;
+export function parsePaths(chunk: ChunkView, share: ShareRef): ({ path: string } | { fault: string })[] {
+  return chunk.directories.map((listing) => directoryPath(listing.path, share.srcType));
 }
 
 /** When the listing was begun, by the agent's clock; never later than now, since it has been begun. */
-function listTimeMs(listing: DirectoryListing): number {
+function listTimeMs({ listTimeMs }: ListingView): number {
   const nowMs = Date.now();
-  if (!listing.listTime) return nowMs;
-  const listedMs = Number(listing.listTime.seconds) * 1000 + Math.trunc(listing.listTime.nanos / 1e6);
-  return Math.min(Math.max(listedMs, 0), nowMs);
+  return listTimeMs === undefined ? nowMs : Math.min(Math.max(listTimeMs, 0), nowMs);
 }
 
 /** A reason from an agent: at most 500 characters, without NUL. */

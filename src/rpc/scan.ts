@@ -2,7 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { DirIds } from "../db/id-blocks.js";
-import { ScanMode, type ScanProblemSchema, type ScanSchema, type ScanService, ScanStatus } from "../gen/frostline/v1/scan_pb.js";
+import { ScanMode, type ScanProblemSchema, type ScanSchema, ScanStatus } from "../gen/frostline/v1/scan_pb.js";
 import { IngestConnections } from "../ingest/connections.js";
 import { abortScan, finishScan } from "../ingest/finish.js";
 import { type IngestContext, pushScan } from "../ingest/push.js";
@@ -12,6 +12,7 @@ import { invalidField } from "../tenancy/validate.js";
 import { caller, type ServerDeps } from "./context.js";
 import { timestampField } from "./convert.js";
 import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
+import type { ScanServiceView } from "./push-view.js";
 
 const statuses: Record<scans.ScanStatus, ScanStatus> = {
   RUNNING: ScanStatus.RUNNING,
@@ -21,7 +22,7 @@ const statuses: Record<scans.ScanStatus, ScanStatus> = {
   ABANDONED: ScanStatus.ABANDONED,
 };
 
-export function scanService({ pool, ingestPool, config, drainSignal }: ServerDeps): ServiceImpl<typeof ScanService> {
+export function scanService({ pool, ingestPool, config, drainSignal }: ServerDeps): ServiceImpl<typeof ScanServiceView> {
   const connections = new IngestConnections(ingestPool, config.ingestPoolMax);
   const ingest: IngestContext = { pool, connections, dirIds: new DirIds(), openStreams: { count: 0 }, drainSignal };
   return {

@@ -1,18 +1,12 @@
 /** The ingest pipeline without the network, and a share that lives in memory, for tests of what a merge does. */
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { DirIds } from "../../src/db/id-blocks.js";
 import { createPools } from "../../src/db/pool.js";
-import {
-  type Chunk,
-  ChunkSchema,
-  DirectoryListingSchema,
-  FileRecordSchema,
-  PushScanRequestSchema,
-} from "../../src/gen/frostline/v1/scan_pb.js";
+import { type Chunk, ChunkSchema, DirectoryListingSchema, FileRecordSchema } from "../../src/gen/frostline/v1/scan_pb.js";
 import { IngestConnections } from "../../src/ingest/connections.js";
 import { abortScan, finishScan } from "../../src/ingest/finish.js";
-import { type IngestContext, pushScan } from "../../src/ingest/push.js";
+import { type IngestContext, type PushMessage, pushScan } from "../../src/ingest/push.js";
 import { type ScanMode, type ScanRow, startScan } from "../../src/ingest/scans.js";
 import { verify } from "../../src/verify/verify.js";
 import { withClient } from "./postgres.js";
@@ -83,9 +77,9 @@ export async function ingestFixture(database: { runtimeUrl: string; superuserUrl
   };
 }
 
-async function* messages(scanId: bigint, writer: string, chunks: Iterable<Chunk> | AsyncIterable<Chunk>) {
-  yield create(PushScanRequestSchema, { message: { case: "open", value: { scanId, writer } } });
-  for await (const chunk of chunks) yield create(PushScanRequestSchema, { message: { case: "chunk", value: chunk } });
+async function* messages(scanId: bigint, writer: string, chunks: Iterable<Chunk> | AsyncIterable<Chunk>): AsyncGenerator<PushMessage> {
+  yield { message: { case: "open", value: { scanId, writer } } };
+  for await (const chunk of chunks) yield { message: { case: "chunk", value: toBinary(ChunkSchema, chunk) } };
 }
 
 export function fileRecord(name: string | Uint8Array, file: FakeFile) {
