@@ -38,6 +38,8 @@ export interface WalkContext {
   dev: bigint;
   oneFileSystem: boolean;
   hash: boolean;
+  /** Paths of the share are separated by backslashes: a directory cannot have one in its name. */
+  backslashSeparates: boolean;
   excluded: Excluder;
   throttle: Throttle | undefined;
   pool: StatPool;
@@ -135,7 +137,16 @@ async function directoriesAmong(context: WalkContext, path: string, opened: Open
     const result = results[i] as StatResult;
     return !(result instanceof Error) && result.isDirectory();
   });
-  return [...kept.filter(({ kind }) => kind === "directory").map(({ name }) => name), ...found];
+  const names = [...kept.filter(({ kind }) => kind === "directory").map(({ name }) => name), ...found];
+  return names.filter((name) => directoryFault(context, path, name) === undefined);
+}
+
+/** Why a subdirectory is not entered, or undefined. */
+function directoryFault(context: WalkContext, path: string, name: string): string | undefined {
+  if (path.length + name.length >= pathBytesAtMost) return `the directory's path has more than ${pathBytesAtMost} bytes`;
+  // In a listing's path the server would take it for a separator, and the files for those of another directory.
+  if (context.backslashSeparates && name.includes("\\")) return "the directory's name contains a separator (\\)";
+  return undefined;
 }
 
 /** Undefined for a directory of another file system that is not to be entered. */
@@ -159,8 +170,9 @@ async function describe(
 ): Promise<void> {
   const { stats } = context;
   const addDirectory = (name: string) => {
-    if (path.length + name.length < pathBytesAtMost) subdirectories.push(name);
-    else leaveOut(context, listing, Buffer.from(name, "latin1"), `the directory's path has more than ${pathBytesAtMost} bytes`);
+    const fault = directoryFault(context, path, name);
+    if (fault === undefined) subdirectories.push(name);
+    else leaveOut(context, listing, Buffer.from(name, "latin1"), fault);
   };
   const names: string[] = [];
   for (const { name, kind } of entries) {

@@ -18,6 +18,8 @@ export interface WalkOptions extends ExcludeOptions {
   maxFilesPerSecond?: number | undefined;
   /** Reads every file for its SHA-256, except stubs. Default false. */
   hash?: boolean;
+  /** The share's paths are separated by backslashes: directories with one in their names are left out. Default false. */
+  backslashSeparates?: boolean;
   /** Path of the directory that was listed last: goes on with those after it. */
   resumeAfter?: Uint8Array | undefined;
   signal?: AbortSignal | undefined;
@@ -100,6 +102,7 @@ async function openRoot(root: string, options: WalkOptions, signal: AbortSignal)
     dev: stats.dev,
     oneFileSystem: options.oneFileSystem ?? false,
     hash: options.hash ?? false,
+    backslashSeparates: options.backslashSeparates ?? false,
     excluded: createExcluder(options),
     throttle: options.maxFilesPerSecond === undefined ? undefined : createThrottle(options.maxFilesPerSecond),
     pool: createStatPool(),

@@ -3,6 +3,7 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import type { Command } from "commander";
 import { ScanMode } from "../gen/frostline/v1/scan_pb.js";
+import { SourceType } from "../gen/frostline/v1/share_pb.js";
 import { action, type Context } from "./command.js";
 import { withClient } from "./connection.js";
 import { ensureShare, isCaseSensitive } from "./ensure-share.js";
@@ -52,10 +53,15 @@ async function scan(context: Context, options: ScanOptions, dir: string): Promis
   try {
     return await withClient(context.global, "agent", async (client) => {
       const caseSensitive = options.type === undefined ? await isCaseSensitive(root) : undefined;
-      const { created } = await ensureShare(client, { shareName: options.share, type: options.type, sourceRoot: root, caseSensitive });
+      const { share, created } = await ensureShare(client, {
+        shareName: options.share,
+        type: options.type,
+        sourceRoot: root,
+        caseSensitive,
+      });
       if (created) context.output.note(`Created the share ${options.share}.`);
       const { signal } = interrupt;
-      const walked = walkSource(root, { ...options, signal });
+      const walked = walkSource(root, { ...options, backslashSeparates: share.sourceType !== SourceType.LUCIDLINK, signal });
       const startedMs = Date.now();
       const { scan } = await transfer(
         client,
