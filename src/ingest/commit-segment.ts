@@ -66,9 +66,9 @@ async function transact(
     await lockShare(client, writer.share.shareId, "shared");
     await lockWriter(client, writer.scanId, writer.writer, "shared");
     locked();
-    await mergeSegment(client, writer, segment, sent);
+    const merged = await mergeSegment(client, writer, segment, sent);
     await predecessor.committed;
-    await advance(client, writer, segment);
+    await advance(client, writer, segment, merged);
     await client.query("COMMIT");
     broken = false;
   } catch (error) {
@@ -81,29 +81,39 @@ async function transact(
   }
 }
 
-async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<void> {
+/** What a segment brought. */
+interface Merged {
+  counts: merge.DiffCounts;
+  files: bigint;
+  sizeBytes: string;
+}
+
+async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<Merged> {
   const { tenantId } = writer.share;
   await assertOpen(client, writer);
   await merge.insertStagingDir(client, tenantId, [...segment.directories.values()]);
   await client.query("ANALYZE staging_file, staging_dir");
-  await assertStaged(client, tenantId, sent, segment.rows.rowCount);
-  await refuseListedBefore(client, writer, segment);
-  await refuseDuplicates(client, tenantId, segment);
+  const { rows, twice } = await merge.inspectStaged(client, tenantId);
+  assertStaged(rows, sent, segment.rows.rowCount);
+  const listedBefore = await refuseListedBefore(client, writer, segment);
+  if (twice > 0n) await refuseDuplicates(client, tenantId, segment);
   await merge.diff(client, tenantId);
   await merge.findReturned(client, tenantId);
   await client.query("ANALYZE staging_diff");
-  await writeDifferences(client, writer, await merge.countDiff(client, tenantId), segment.rows.rowCount);
+  const counts = await merge.countDiff(client, tenantId);
+  await writeDifferences(client, writer, counts, segment.rows.rowCount);
+  const dropped = listedBefore || twice > 0n;
+  return { counts, ...(dropped ? await merge.countStaged(client, tenantId) : segment.accepted) };
 }
 
 /** Ledger, position and counts. They lock rows that the writer's other segments, and other writers, need: so last. */
-async function advance(client: PoolClient, writer: WriterRef, segment: Segment): Promise<void> {
+async function advance(client: PoolClient, writer: WriterRef, segment: Segment, merged: Merged): Promise<void> {
   const { scanId, share } = writer;
   const { firstChunkNo, nextChunkNo, problems } = segment;
   await advanceWriter(client, writer, segment);
   await merge.insertLedger(client, share.tenantId, scanId, writer.writer, firstChunkNo, nextChunkNo);
   if (problems.length > 0) await merge.insertProblems(client, share.tenantId, scanId, writer.writer, problems);
-  const counts = await merge.countDiff(client, share.tenantId);
-  await addToScan(client, writer, segment, counts, await merge.countStaged(client, share.tenantId));
+  await addToScan(client, writer, segment, merged);
 }
 
 async function writeDifferences(client: PoolClient, writer: WriterRef, counts: merge.DiffCounts, rows: number): Promise<void> {
@@ -132,14 +142,15 @@ async function assertOpen(client: PoolClient, writer: WriterRef): Promise<void> 
 }
 
 /** A staging table that was not shadowed would hold other rows too, or keep them: stop before anything is merged from it. */
-async function assertStaged(client: PoolClient, tenantId: string, copied: number, sent: number): Promise<void> {
-  const { rows: staged } = await merge.countStaged(client, tenantId);
-  if (staged !== sent || copied !== sent) throw new Error(`staging_file holds ${staged} rows, COPY took ${copied}, sent were ${sent}`);
+function assertStaged(staged: bigint, copied: number, sent: number): void {
+  if (staged !== BigInt(sent) || copied !== sent)
+    throw new Error(`staging_file holds ${staged} rows, COPY took ${copied}, sent were ${sent}`);
 }
 
-async function refuseListedBefore(client: PoolClient, writer: WriterRef, segment: Segment): Promise<void> {
+/** Returns whether there were any. */
+async function refuseListedBefore(client: PoolClient, writer: WriterRef, segment: Segment): Promise<boolean> {
   const claimed = await merge.claimDirectories(client, writer.share.tenantId, writer.scanId);
-  if (claimed.size === segment.directories.size) return;
+  if (claimed.size === segment.directories.size) return false;
   const refused = [...segment.directories.values()].filter((directory) => !claimed.has(directory.dirId));
   await merge.dropStaged(
     client,
@@ -150,6 +161,7 @@ async function refuseListedBefore(client: PoolClient, writer: WriterRef, segment
     segment.refuseDirectory(directory, "listing refused: this scan has listed the directory before");
     segment.directories.delete(directory.dirId);
   }
+  return true;
 }
 
 async function refuseDuplicates(client: PoolClient, tenantId: string, segment: Segment): Promise<void> {
@@ -178,13 +190,7 @@ async function advanceWriter(client: PoolClient, writer: WriterRef, segment: Seg
 }
 
 /** Adds the segment to the scan's counts, unless more would be missing than the brake allows. */
-async function addToScan(
-  client: PoolClient,
-  writer: WriterRef,
-  segment: Segment,
-  counts: merge.DiffCounts,
-  staged: { files: number; sizeBytes: string },
-): Promise<void> {
+async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment, { counts, files, sizeBytes }: Merged): Promise<void> {
   const gone = counts.gone + counts.replaced;
   const unreadable = segment.problems.filter((problem) => problem.unreadable).length;
   const { rowCount } = await client.query(
@@ -196,8 +202,8 @@ async function addToScan(
       writer.share.tenantId,
       writer.scanId,
       segment.directories.size,
-      staged.files,
-      staged.sizeBytes,
+      files,
+      sizeBytes,
       counts.added + counts.returned + counts.replaced,
       counts.changed,
       gone,

@@ -58,6 +58,17 @@ export async function dropStaged(client: PoolClient, tenantId: string, dirIds: b
   await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
 }
 
+/** Rows staged, and whether a directory has a name twice: one pass over the rows for both. */
+export async function inspectStaged(client: PoolClient, tenantId: string): Promise<{ rows: bigint; twice: bigint }> {
+  const { rows } = await client.query<{ rows: bigint; twice: bigint }>(
+    `SELECT coalesce(sum(records), 0)::bigint AS rows, count(*) FILTER (WHERE records > 1) AS twice FROM (
+       SELECT count(*) AS records FROM staging_file WHERE tenant_id = $1 GROUP BY dir_id, name
+     ) names`,
+    [tenantId],
+  );
+  return rows[0] as { rows: bigint; twice: bigint };
+}
+
 /** Drops all but the first record of a name in a directory. Returns the dropped. */
 export async function dropDuplicates(client: PoolClient, tenantId: string): Promise<{ dirId: bigint; name: string }[]> {
   const { rows } = await client.query<{ dir_id: bigint; name: string }>(
@@ -72,15 +83,14 @@ export async function dropDuplicates(client: PoolClient, tenantId: string): Prom
   return rows.map((row) => ({ dirId: row.dir_id, name: row.name }));
 }
 
-/** Rows staged, files among them that are not refused, and the sum of their sizes (numeric: it may pass 2^63). */
-export async function countStaged(client: PoolClient, tenantId: string): Promise<{ rows: number; files: number; sizeBytes: string }> {
-  const { rows } = await client.query<{ rows: bigint; files: bigint; size_bytes: string }>(
-    `SELECT count(*) AS rows, count(*) FILTER (WHERE NOT refused) AS files, coalesce(sum(size_bytes) FILTER (WHERE NOT refused), 0)::text AS size_bytes
-     FROM staging_file WHERE tenant_id = $1`,
+/** Files staged that are not refused, and the sum of their sizes (numeric: it may pass 2^63). */
+export async function countStaged(client: PoolClient, tenantId: string): Promise<{ files: bigint; sizeBytes: string }> {
+  const { rows } = await client.query<{ files: bigint; size_bytes: string }>(
+    `SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::text AS size_bytes FROM staging_file WHERE tenant_id = $1 AND NOT refused`,
     [tenantId],
   );
-  const counts = rows[0] as { rows: bigint; files: bigint; size_bytes: string };
-  return { rows: Number(counts.rows), files: Number(counts.files), sizeBytes: counts.size_bytes };
+  const { files, size_bytes } = rows[0] as { files: bigint; size_bytes: string };
+  return { files, sizeBytes: size_bytes };
 }
 
 /**

@@ -21,6 +21,8 @@ export class RecordEncoder {
   readonly #prefix: Buffer;
   readonly #srcType: SourceType;
   readonly #rows: CopyRows;
+  /** Good records written. */
+  files = 0;
   #sizeLow = 0;
   #sizeHigh = 0;
 
@@ -62,6 +64,7 @@ export class RecordEncoder {
     const { hashStart, hashEnd } = record;
     at = hashStart === hashEnd ? int4(buffer, at, -1) : field(buffer, at, bytes.subarray(hashStart, hashEnd));
     rows.at = at;
+    this.files += 1;
     this.#addSize(record);
     return undefined;
   }

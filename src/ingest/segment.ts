@@ -89,6 +89,11 @@ export class Segment {
     }
   }
 
+  /** Files whose records were good, and the sum of their sizes. */
+  get accepted(): { files: bigint; sizeBytes: string } {
+    return { files: BigInt(this.#encoder.files), sizeBytes: String(this.#encoder.sizeBytes) };
+  }
+
   /** A problem of a directory of this segment that shows itself only in the database. */
   refuseDirectory(directory: StagedDirectory, reason: string): void {
     this.problems.push({ chunkNo: directory.chunkNo, recordIndex: -1, dirPath: directory.path, name: "", reason, unreadable: false });
