@@ -68,8 +68,16 @@ function toStatus(error: unknown, requestId: string, log: Logger): ConnectError 
   return internalError(requestId, error);
 }
 
-/** What the protocol layer itself refuses. An agent that meets a limit must know it from the server being busy. */
+/**
+ * What the protocol layer itself refuses. An agent that meets a limit must know it from the server being busy, and bytes
+ * that are no message from a failure of the server's: it calls them internal.
+ */
 function fromProtocol(error: ConnectError): ConnectError {
-  if (error.code !== Code.ResourceExhausted) return error;
-  return toConnectError(new DomainError("RESOURCE_EXHAUSTED", error.rawMessage, { reason: "MESSAGE_TOO_LARGE", cause: error }));
+  if (error.code === Code.ResourceExhausted) {
+    return toConnectError(new DomainError("RESOURCE_EXHAUSTED", error.rawMessage, { reason: "MESSAGE_TOO_LARGE", cause: error }));
+  }
+  if (error.code === Code.Internal || (error.code === Code.InvalidArgument && error.details.length === 0)) {
+    return toConnectError(new DomainError("INVALID_ARGUMENT", error.rawMessage, { reason: "MALFORMED_MESSAGE", cause: error }));
+  }
+  return error;
 }

@@ -81,14 +81,19 @@ export async function listen(
   };
 }
 
-/** A call that is answered before its request was read to the end leaves its stream open, for ever if the client goes on sending. */
+/**
+ * A call that is answered before its request was read to the end leaves its stream open, for ever if the client goes on
+ * sending. One that either side has closed stays as well, as long as something that was sent lies in it unread.
+ */
 function closeAfterAnswer(stream: ServerHttp2Stream): void {
   // The stream's own event: the response emits its "finish" only when the stream is closed.
   stream.once("finish", () => {
     setTimeout(() => {
       if (!stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
+      stream.destroy();
     }, closeDelayMs).unref();
   });
+  stream.once("aborted", () => stream.destroy());
 }
 
 function formatAddress({ address, family, port }: AddressInfo): string {

@@ -25,6 +25,11 @@ export interface TestServer extends TestTenant {
   close(): Promise<void>;
 }
 
+export interface LocalServer extends TestServer {
+  /** Calls whose stream is still open. */
+  openCalls(): number;
+}
+
 export interface SpawnedServer extends TestServer {
   pid: number;
   /** What it has written to stdout and stderr so far. */
@@ -36,13 +41,13 @@ export interface SpawnedServer extends TestServer {
 }
 
 /** A server in this process, on a port of its own. */
-export async function startTestServer(options: ServerOptions = {}): Promise<TestServer> {
+export async function startTestServer(options: ServerOptions = {}): Promise<LocalServer> {
   const { database, tenant, release } = await surroundings(options);
   try {
     const config = loadConfig(environment(database, options.env));
     const server = await startServer({ config, log: createLogger(config.logLevel) });
     const close = () => server.close().finally(release);
-    return { ...tenant, address: server.address, database, close };
+    return { ...tenant, address: server.address, database, openCalls: server.openCalls, close };
   } catch (error) {
     await release();
     throw error;
