@@ -6,6 +6,15 @@ import { fileURLToPath } from "node:url";
 
 const program = fileURLToPath(new URL("../../bin/frostline.js", import.meta.url));
 
+/** Loads everything, which may lie below root's private home, before it becomes `nobody`. */
+const asNobody = `
+  const { createProgram } = await import(${JSON.stringify(new URL("../../dist/cli/program.js", import.meta.url).href)});
+  const program = createProgram();
+  process.setgroups([]);
+  process.setgid(65534);
+  process.setuid(65534);
+  await program.parseAsync(process.argv.slice(1), { from: "user" });`;
+
 export interface CommandResult {
   status: number | null;
   stdout: string;
@@ -16,6 +25,8 @@ export interface CommandOptions {
   /** On top of PATH and HOME. */
   env?: Record<string, string>;
   cwd?: string;
+  /** When the tests run as root, whom no file mode stops, run the command as `nobody`. */
+  unprivileged?: boolean;
   /** Called once the process runs. */
   started?: (child: ChildProcess) => void;
 }
@@ -23,7 +34,8 @@ export interface CommandOptions {
 /** Runs `frostline` with the arguments to its end. */
 export async function frostline(args: string[], options: CommandOptions = {}): Promise<CommandResult> {
   const { PATH = "", HOME = "" } = process.env;
-  const child = spawn(process.execPath, [program, ...args], {
+  const drop = options.unprivileged === true && process.getuid?.() === 0;
+  const child = spawn(process.execPath, [...(drop ? ["--input-type=module", "--eval", asNobody, "--"] : [program]), ...args], {
     env: { PATH, HOME, ...options.env },
     cwd: options.cwd ?? path.dirname(path.dirname(program)),
     stdio: ["ignore", "pipe", "pipe"],
