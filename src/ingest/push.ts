@@ -193,6 +193,8 @@ class PushStream {
     }
     await this.cut();
     await this.#last.committed;
+    // What the database found in the last segment.
+    if (this.#problemCount > limits.problemsAtMost) throw tooManyProblems();
     return { writer: this.#writer.writer, nextChunkNo: this.#nextChunkNo, repeatedChunks: this.repeatedChunks, problems: this.#problems };
   }
 

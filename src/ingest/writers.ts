@@ -52,7 +52,8 @@ async function fenceOlder(pool: Pool, tenantId: string, { scanId, writer }: Open
   return inTenant(pool, tenantId, async (client) => {
     const scan = await readScan(client, tenantId, scanId);
     if (!scan) throw scanNotFound(scanId);
-    if (scan.status !== "RUNNING" || scan.finishing) throw scanClosed(scanId, scan.finishing ? "finishing" : scan.status);
+    if (scan.status !== "RUNNING") throw scanClosed(scanId, scan.status);
+    if (scan.finishing) throw scanClosed(scanId, "finishing");
     if (scan.braked !== null) throw new BrakeHolds(scanId, scan.braked, scan.brake_limit);
     await lockWriter(client, scanId, writer, "exclusive");
     const position = await nextEpoch(client, tenantId, scanId, writer);
