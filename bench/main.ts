@@ -6,12 +6,13 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { startEmbedded } from "../src/db/embedded.js";
 import { createDatabase, migrate } from "../src/db/migrate.js";
+import { measureFlat, printFlat } from "./flat.js";
 import { type Figure, median, printTable } from "./report.js";
 import { assertSound, createBenchShare, encodeChunks, processFigures, replayScan, startBenchServer } from "./scans.js";
 import { rawCopySeconds, seedSeconds } from "./yardsticks.js";
 
-/** What is measured on top of raw COPY, which everything is compared with. */
-const names = ["seed", "scans"] as const;
+/** `seed` and `scans` are measured beside raw COPY, which everything is compared with; `flat` only when it is asked for. */
+const names = ["seed", "scans", "flat"] as const;
 
 /** Durability on, as it ships; memory and checkpoints as docs would advise for a machine of this size. */
 const settings = {
@@ -24,22 +25,28 @@ const settings = {
 
 const { values: options } = parseArgs({
   options: {
-    files: { type: "string", default: "1000000" },
+    files: { type: "string" },
     runs: { type: "string", default: "3" },
     only: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
-const files = count("files", options.files);
+const files = count("files", options.files ?? (options.only === "flat" ? "5000000" : "1000000"));
 const runs = count("runs", options.runs);
 if (options.only !== undefined && !names.some((name) => name === options.only)) usage(`--only is one of ${names.join(", ")}`);
 
 const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
 const postgres = await startEmbedded({ dataDir: path.join(dir, "postgres"), settings });
 try {
-  const figures = await measure();
-  printTable(figures, { files, runs, settings });
-  if (options.json) console.log(JSON.stringify({ files, runs, settings, figures }));
+  if (options.only === "flat") {
+    const figures = await measureMemory();
+    printFlat(figures);
+    if (options.json) console.log(JSON.stringify({ files, settings, figures }));
+  } else {
+    const figures = await measure();
+    printTable(figures, { files, runs, settings });
+    if (options.json) console.log(JSON.stringify({ files, runs, settings, figures }));
+  }
 } finally {
   await postgres.stop();
   await fs.rm(dir, { recursive: true, force: true });
@@ -61,12 +68,25 @@ async function measure(): Promise<Figure[]> {
   return figures;
 }
 
+async function measureMemory() {
+  const runtimeUrl = await createBenchDatabase();
+  const server = await startBenchServer(runtimeUrl);
+  const figures = await measureFlat(server, files).finally(server.close);
+  await assertSound(runtimeUrl);
+  return figures;
+}
+
+/** Migrated and empty; returns the runtime role's URL. */
+async function createBenchDatabase(): Promise<string> {
+  await createDatabase(postgres.url("postgres", "postgres"), "bench");
+  await migrate(postgres.url("frostline_owner", "bench"));
+  return postgres.url("frostline_runtime", "bench");
+}
+
 async function measureScans(
   add: (name: string, seconds: number[], more?: Omit<Figure, "name" | "seconds" | "ratio">) => void,
 ): Promise<void> {
-  await createDatabase(postgres.url("postgres", "postgres"), "bench");
-  await migrate(postgres.url("frostline_owner", "bench"));
-  const runtimeUrl = postgres.url("frostline_runtime", "bench");
+  const runtimeUrl = await createBenchDatabase();
   const whole = path.join(dir, "whole");
   const changed = path.join(dir, "changed");
   const chunks = await encodeChunks(whole, { files });
