@@ -7,8 +7,10 @@ import { requireShare, type Share } from "../tenancy/shares.js";
 import type { CurrentFile } from "./current-file.js";
 import { findDirectory, listDirectories, listSubtree } from "./directories.js";
 
-/** Up to so many directories go into the statement by id, so that the database may reach their files by index. */
+/** Up to so many directories are looked up one by one. */
 const directoriesByIdAtMost = 10_000;
+/** Up to so many files are read and sorted for each page, in any database; in a large one more, see isFew. */
+const filesSortedAtLeast = 5_000;
 
 /** Every condition that is set must hold. */
 export interface FileFilter {
@@ -45,19 +47,25 @@ export async function listFiles(
   return readTenant(pool, tenantId, async (client) => {
     const share = await requireShare(client, tenantId, shareName);
     const place = await findPlace(client, tenantId, share, parseSharePath(share.src_type, filter.dirPath));
-    const list =
-      place.dirIds === undefined ? listByWalk(client, tenantId, place.rootDirId) : listByDirectories(client, tenantId, place.dirIds);
-    return { share, files: await list(share, filter, afterId, limit) };
+    const values = commonValues(tenantId, share, filter, afterId, limit);
+    const { dirIds } = place;
+    // Missing files are in no index by directory.
+    const few = dirIds !== undefined && !filter.includeMissing && (await isFew(client, tenantId, dirIds, limit));
+    return { share, files: few ? await listByDirectories(client, values, dirIds) : await listByWalk(client, values, place.rootDirId) };
   });
 }
 
-/** Where to look: all ids when they are few; else below a directory, or, when that is undefined, in the whole share. */
-type Place = { dirIds: bigint[] } | { dirIds: undefined; rootDirId: bigint | undefined };
+/** Where to look. */
+interface Place {
+  /** All directories there, when they are few. */
+  dirIds: bigint[] | undefined;
+  /** The uppermost of them; undefined for the whole share. */
+  rootDirId: bigint | undefined;
+}
 
 async function findPlace(client: ClientBase, tenantId: string, share: Share, dirPath: string): Promise<Place> {
   if (dirPath === "/") {
-    const dirIds = await listDirectories(client, tenantId, share.share_id, directoriesByIdAtMost);
-    return dirIds === undefined ? { dirIds, rootDirId: undefined } : { dirIds };
+    return { dirIds: await listDirectories(client, tenantId, share.share_id, directoriesByIdAtMost), rootDirId: undefined };
   }
   const dir = await findDirectory(client, tenantId, share, dirPath);
   if (dir === undefined) {
@@ -66,39 +74,63 @@ async function findPlace(client: ClientBase, tenantId: string, share: Share, dir
       metadata: { dir_path: dirPath },
     });
   }
-  const dirIds = await listSubtree(client, tenantId, dir.dir_id, directoriesByIdAtMost);
-  return dirIds === undefined ? { dirIds, rootDirId: dir.dir_id } : { dirIds };
+  return { dirIds: await listSubtree(client, tenantId, dir.dir_id, directoriesByIdAtMost), rootDirId: dir.dir_id };
 }
 
-type List = (share: Share, filter: FileFilter, afterId: bigint, limit: number) => Promise<CurrentFile[]>;
-
-/** The ids are constants to the planner: it takes the index by directory for few files, the primary key for many. */
-function listByDirectories(client: ClientBase, tenantId: string, dirIds: bigint[]): List {
-  return async (share, filter, afterId, limit) => {
-    const { rows } = await client.query<CurrentFile>(
-      `SELECT c.file_current_id, d.dir_path, c.name, c.file_extension, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix, c.ctime_unix,
-         c.link_count, c.owner, c.frn, c.file_hash, c.last_accessed_source, c.missing_since_scan_id, c.metadata_complete
-       FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
-       WHERE c.tenant_id = $1 AND d.tenant_id = $1 AND c.share_id = $2 AND c.file_current_id > $3
-         AND ($5::bigint IS NULL OR c.size_bytes >= $5) AND ($6::bigint IS NULL OR c.size_bytes <= $6)
-         AND ($7::bigint IS NULL OR c.atime_unix < $7) AND ($8::bigint IS NULL OR c.mtime_unix < $8)
-         AND ($9 = '' OR c.file_extension = $9) AND ($10 OR c.missing_since_scan_id IS NULL)
-         AND c.dir_id = ANY($11::bigint[])
-       ORDER BY c.file_current_id LIMIT $4`,
-      [...commonValues(tenantId, share, filter, afterId, limit), dirIds],
-    );
-    return rows;
-  };
+/**
+ * Whether to read all files of the directories for each page, and sort them, rather than to go along the primary key and
+ * pass over the others. Of F files among N, in pages of L, the one reads F files a page, the other N * L / F. Decided here:
+ * without statistics, as during a first scan, the database takes any directory's files for few.
+ */
+async function isFew(client: ClientBase, tenantId: string, dirIds: bigint[], limit: number): Promise<boolean> {
+  const { rows: sizes } = await client.query<{ rows: number }>(
+    "SELECT reltuples AS rows FROM pg_class WHERE oid = (SELECT tableoid FROM file_current WHERE tenant_id = $1 LIMIT 1)",
+    [tenantId],
+  );
+  const most = Math.max(filesSortedAtLeast, Math.floor(Math.sqrt(Math.max(0, sizes[0]?.rows ?? 0) * limit)));
+  const { rowCount } = await client.query(
+    `SELECT FROM unnest($2::bigint[]) AS place (dir_id) CROSS JOIN LATERAL (
+       SELECT FROM file_current c WHERE c.tenant_id = $1 AND c.dir_id = place.dir_id AND c.missing_since_scan_id IS NULL OFFSET 0
+     ) live OFFSET $3 LIMIT 1`,
+    [tenantId, dirIds, most],
+  );
+  return rowCount === 0;
 }
 
-/** Goes along the primary key; the OR keeps the subtree a hash that is looked up, so that the key's order needs no sort. */
-function listByWalk(client: ClientBase, tenantId: string, rootDirId: bigint | undefined): List {
-  return async (share, filter, afterId, limit) => {
-    const { rows } = await client.query<CurrentFile>(
-      `SELECT c.file_current_id, d.dir_path, c.name, c.file_extension, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix, c.ctime_unix,
-         c.link_count, c.owner, c.frn, c.file_hash, c.last_accessed_source, c.missing_since_scan_id, c.metadata_complete
-       FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
-       WHERE c.tenant_id = $1 AND d.tenant_id = $1 AND c.share_id = $2 AND c.file_current_id > $3
+/** All files of the directories, by the index of live names. */
+async function listByDirectories(client: ClientBase, values: unknown[], dirIds: bigint[]): Promise<CurrentFile[]> {
+  const { rows } = await client.query<CurrentFile>(
+    `SELECT page.*, d.dir_path FROM (
+       SELECT live.* FROM unnest($11::bigint[]) AS place (dir_id) CROSS JOIN LATERAL (
+         SELECT c.tenant_id, c.dir_id, c.file_current_id, c.name, c.file_extension, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix,
+           c.ctime_unix, c.link_count, c.owner, c.frn, c.file_hash, c.last_accessed_source, c.missing_since_scan_id, c.metadata_complete
+         FROM file_current c
+         WHERE c.tenant_id = $1 AND c.dir_id = place.dir_id AND c.missing_since_scan_id IS NULL
+           AND c.share_id = $2 AND c.file_current_id > $3
+           AND ($5::bigint IS NULL OR c.size_bytes >= $5) AND ($6::bigint IS NULL OR c.size_bytes <= $6)
+           AND ($7::bigint IS NULL OR c.atime_unix < $7) AND ($8::bigint IS NULL OR c.mtime_unix < $8)
+           AND ($9 = '' OR c.file_extension = $9) AND ($10 OR c.missing_since_scan_id IS NULL)
+         OFFSET 0
+       ) live ORDER BY live.file_current_id LIMIT $4
+     ) page JOIN dir d ON d.tenant_id = page.tenant_id AND d.dir_id = page.dir_id
+     WHERE d.tenant_id = $1 ORDER BY page.file_current_id`,
+    [...values, dirIds],
+  );
+  return rows;
+}
+
+/**
+ * Along the primary key, whatever the database thinks of sorting. The OR keeps the subtree a hash that is looked up, so
+ * that the key's order holds; the directories are joined to the page alone.
+ */
+async function listByWalk(client: ClientBase, values: unknown[], rootDirId: bigint | undefined): Promise<CurrentFile[]> {
+  await client.query("SET LOCAL enable_sort = off");
+  const { rows } = await client.query<CurrentFile>(
+    `SELECT page.*, d.dir_path FROM (
+       SELECT c.tenant_id, c.dir_id, c.file_current_id, c.name, c.file_extension, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix,
+         c.ctime_unix, c.link_count, c.owner, c.frn, c.file_hash, c.last_accessed_source, c.missing_since_scan_id, c.metadata_complete
+       FROM file_current c
+       WHERE c.tenant_id = $1 AND c.share_id = $2 AND c.file_current_id > $3
          AND ($5::bigint IS NULL OR c.size_bytes >= $5) AND ($6::bigint IS NULL OR c.size_bytes <= $6)
          AND ($7::bigint IS NULL OR c.atime_unix < $7) AND ($8::bigint IS NULL OR c.mtime_unix < $8)
          AND ($9 = '' OR c.file_extension = $9) AND ($10 OR c.missing_since_scan_id IS NULL)
@@ -109,11 +141,12 @@ function listByWalk(client: ClientBase, tenantId: string, rootDirId: bigint | un
              SELECT n.tenant_id, n.dir_id FROM below b JOIN dir n ON n.tenant_id = b.tenant_id AND n.parent_dir_id = b.dir_id WHERE n.tenant_id = $1
            )
            SELECT dir_id FROM below))
-       ORDER BY c.file_current_id LIMIT $4`,
-      [...commonValues(tenantId, share, filter, afterId, limit), rootDirId ?? null],
-    );
-    return rows;
-  };
+       ORDER BY c.file_current_id LIMIT $4
+     ) page JOIN dir d ON d.tenant_id = page.tenant_id AND d.dir_id = page.dir_id
+     WHERE d.tenant_id = $1 ORDER BY page.file_current_id`,
+    [...values, rootDirId ?? null],
+  );
+  return rows;
 }
 
 /** $1 to $10 of both statements. */
