@@ -123,6 +123,18 @@ describe.runIf(linux)("finds what find finds", () => {
     expect(hashed.at(-1)?.files[0]?.fileHash).toEqual(createHash("sha256").update("30\n").digest());
   });
 
+  test("a directory with a backslash in its name is left out of a share that separates by them, also after a resumption", async () => {
+    const root = tree({ "a/x": "", "b\\c/x": "", "b\\c/d/x": "", "e/x": "" });
+    const found = await all(root, { backslashSeparates: true });
+    expect(pathsOf(found)).toEqual(["/", "/a", "/e"]);
+    expect(found[0]).toMatchObject({
+      complete: true,
+      leftOut: [{ name: Buffer.from("b\\c"), reason: expect.stringContaining("separator") }],
+    });
+    expect(pathsOf(await all(root, { backslashSeparates: true, resumeAfter: Buffer.from("/a") }))).toEqual(["/e"]);
+    expect(pathsOf(await all(root))).toEqual(["/", "/a", "/b\\c", "/b\\c/d", "/e"]);
+  });
+
   test("a directory of 20,000 files, in parts", async () => {
     const root = tree({ "z/last": "" });
     const big = path.join(root, "big");
