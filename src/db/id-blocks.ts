@@ -4,7 +4,7 @@ import type { ClientBase } from "pg";
 /** Directory ids: handed out one by one from blocks that this process drew. */
 const dirBlockSize = 4096n;
 /** File ids: a row's id is its block's first id plus its ordinal, so one segment takes whole blocks. */
-export const fileBlockSize = 65_536;
+const fileBlockSize = 65_536;
 
 /** Hands out directory ids. Any number of processes may do so at once. */
 export class DirIds {
@@ -27,11 +27,11 @@ export class DirIds {
   }
 }
 
-/** First ids of as many file id blocks as `rows` rows need. */
+/** First ids of as many file id blocks as ordinals 0 to `rows` - 1 need. */
 export async function takeFileBlocks(client: ClientBase, rows: number): Promise<bigint[]> {
   const { rows: blocks } = await client.query<{ first: bigint }>(
     "SELECT nextval('file_current_id_block') AS first FROM generate_series(1, $1::integer)",
-    [Math.max(1, Math.ceil(rows / fileBlockSize))],
+    [Math.ceil(rows / fileBlockSize)],
   );
   return blocks.map((block) => block.first);
 }

@@ -1,7 +1,7 @@
 /** The transaction of a segment: stage, claim, compare, write what differs, ledger, commit. */
 import type { PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
-import { fileBlockSize, takeFileBlocks } from "../db/id-blocks.js";
+import { takeFileBlocks } from "../db/id-blocks.js";
 import { beginFor } from "../db/tenant.js";
 import type { IngestConnections } from "./connections.js";
 import type { ShareRef } from "./directories.js";
@@ -97,11 +97,9 @@ async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segm
   assertStaged(rows, sent, segment.rows.rowCount);
   const listedBefore = await refuseListedBefore(client, writer, segment);
   if (twice > 0n) await refuseDuplicates(client, tenantId, segment);
-  await merge.diff(client, tenantId);
-  await merge.findReturned(client, tenantId);
-  await client.query("ANALYZE staging_diff");
-  const counts = await merge.countDiff(client, tenantId);
-  await writeDifferences(client, writer, counts, segment.rows.rowCount);
+  const counts = (await merge.isAllNew(client, tenantId))
+    ? await writeAllNew(client, writer, segment.rows.rowCount)
+    : await writeDifferences(client, writer, segment.rows.rowCount);
   const dropped = listedBefore || twice > 0n;
   return { counts, ...(dropped ? await merge.countStaged(client, tenantId) : segment.accepted) };
 }
@@ -116,16 +114,28 @@ async function advance(client: PoolClient, writer: WriterRef, segment: Segment, 
   await addToScan(client, writer, segment, merged);
 }
 
-async function writeDifferences(client: PoolClient, writer: WriterRef, counts: merge.DiffCounts, rows: number): Promise<void> {
+async function writeAllNew(client: PoolClient, writer: WriterRef, rows: number): Promise<merge.DiffCounts> {
+  const { tenantId, shareId } = writer.share;
+  const blocks = rows > 0 ? await takeFileBlocks(client, rows) : [];
+  const added = rows > 0 ? await merge.insertAllNew(client, tenantId, shareId, writer.scanId, blocks) : 0;
+  return { added, returned: 0, changed: 0, replaced: 0, gone: 0 };
+}
+
+async function writeDifferences(client: PoolClient, writer: WriterRef, rows: number): Promise<merge.DiffCounts> {
   const { scanId } = writer;
   const { tenantId, shareId } = writer.share;
+  await merge.diff(client, tenantId);
+  await merge.findReturned(client, tenantId);
+  await client.query("ANALYZE staging_diff");
+  const counts = await merge.countDiff(client, tenantId);
   const added = counts.added + counts.replaced;
-  const blocks = added > 0 ? await takeFileBlocks(client, Math.ceil(rows / fileBlockSize) * fileBlockSize) : [];
+  const blocks = added > 0 ? await takeFileBlocks(client, rows) : [];
   if (added + counts.changed + counts.returned > 0) await merge.appendSeen(client, tenantId, shareId, scanId, blocks);
   if (counts.gone > 0) await merge.appendGone(client, tenantId, shareId, scanId);
   if (counts.gone + counts.replaced > 0) await merge.markMissing(client, tenantId, scanId);
   if (counts.changed + counts.returned > 0) await merge.updateChanged(client, tenantId);
   if (added > 0) await merge.insertAdded(client, tenantId, shareId, scanId, blocks);
+  return counts;
 }
 
 /** Under the share's and the writer's lock: the stream is still the writer's newest, and the scan takes chunks. */

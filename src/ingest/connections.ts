@@ -48,11 +48,9 @@ export class IngestConnections {
 
   async #prepare(client: PoolClient): Promise<void> {
     if (this.#prepared.has(client)) return;
+    // temp_buffers: a segment's staging tables, work_mem: the hash of its rows; both else go through the disk in each segment.
+    await client.query("SET temp_buffers = '32MB'; SET work_mem = '64MB'; SET random_page_cost = 1.1");
     for (const table of stagingTables) await client.query(`CREATE TEMP TABLE ${table} (LIKE public.${table}) ON COMMIT DELETE ROWS`);
-    await client.query(
-      // work_mem: the hash of a segment's rows; temp_buffers: its staging tables; both else spill to disk in each segment.
-      "SET work_mem = '64MB'; SET random_page_cost = 1.1",
-    );
     this.#prepared.add(client);
   }
 }

@@ -11,7 +11,7 @@ import { DomainError } from "../errors.js";
 import type { IngestConnections } from "./connections.js";
 import { finishBatchFiles } from "./limits.js";
 import { lockShare } from "./locks.js";
-import { adoptMoves, type Moves, pairMoved } from "./moves.js";
+import { adoptMoves, anyLeft, type Moves, pairMoved } from "./moves.js";
 import { BrakeHolds, scanClosed } from "./scan-errors.js";
 import { readScan, type ScanRow } from "./scans.js";
 import { countLiveInVanished, markBatchMissing, markVanishedDirectories, stageVanished } from "./vanished.js";
@@ -119,6 +119,7 @@ async function closeToChunks(client: PoolClient, tenantId: string, scan: ScanRow
 /** A batch of moved files; returns how many. `withVanished`: also out of directories that the scan did not see. */
 async function matchMoves(client: PoolClient, tenantId: string, scan: ScanRow, withVanished: boolean): Promise<number> {
   if (withVanished && scan.mode === "FULL") await stageVanished(client, tenantId, scan);
+  if (!(await anyLeft(client, tenantId, scan))) return 0;
   const moves: Moves = await pairMoved(client, tenantId, scan, finishBatchFiles);
   if (moves.files === 0) return 0;
   await adoptMoves(client, tenantId, scan);

@@ -93,6 +93,48 @@ export async function countStaged(client: PoolClient, tenantId: string): Promise
   return { files, sizeBytes: size_bytes };
 }
 
+/** True when no directory of the segment has ever had a file: then all that was listed is new, and there is nothing to compare. */
+export async function isAllNew(client: PoolClient, tenantId: string): Promise<boolean> {
+  // One look for each of the two partial indexes on (dir_id, name).
+  const { rows } = await client.query<{ known: boolean }>(
+    `SELECT EXISTS (SELECT FROM staging_dir d CROSS JOIN LATERAL (
+         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NULL LIMIT 1
+       ) live WHERE d.tenant_id = $1)
+       OR EXISTS (SELECT FROM staging_dir d CROSS JOIN LATERAL (
+         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NOT NULL LIMIT 1
+       ) missing WHERE d.tenant_id = $1) AS known`,
+    [tenantId],
+  );
+  return rows[0]?.known === false;
+}
+
+/** appendSeen and insertAdded for a segment that is all new: straight from the staged rows. Returns how many files. */
+export async function insertAllNew(
+  client: PoolClient,
+  tenantId: string,
+  shareId: bigint,
+  scanId: bigint,
+  blocks: bigint[],
+): Promise<number> {
+  await client.query(
+    `INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
+       atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
+     SELECT $1, $2, dir_id, name, $3, 'A', link_count, ($4::bigint[])[1 + ordinal / 65536] + ordinal % 65536, size_bytes, allocated_bytes,
+       atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash
+     FROM staging_file WHERE tenant_id = $1 AND NOT refused`,
+    [tenantId, shareId, scanId, blocks],
+  );
+  const { rowCount } = await client.query(
+    `INSERT INTO file_current (tenant_id, file_current_id, share_id, dir_id, name, file_extension, link_count, size_bytes, allocated_bytes,
+       atime_unix, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash, first_seen_scan_id)
+     SELECT $1, ($4::bigint[])[1 + ordinal / 65536] + ordinal % 65536, $2, dir_id, name, file_extension, link_count, size_bytes,
+       allocated_bytes, atime_unix, atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash, $3
+     FROM staging_file WHERE tenant_id = $1 AND NOT refused`,
+    [tenantId, shareId, scanId, blocks],
+  );
+  return rowCount ?? 0;
+}
+
 /**
  * The one comparison of what was listed with what is known. A row of staging_diff for each
  * difference, and none for what agrees:

@@ -14,6 +14,18 @@ export interface Moves {
   counted: number;
 }
 
+/** True when a file may have left a path: missing since this scan, or live in a directory of staging_dir. Most scans have none. */
+export async function anyLeft(client: PoolClient, tenantId: string, scan: ScanRow): Promise<boolean> {
+  const { rows } = await client.query<{ left: boolean }>(
+    `SELECT EXISTS (SELECT FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND missing_since_scan_id = $3)
+       OR EXISTS (SELECT FROM staging_dir v CROSS JOIN LATERAL (
+         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = v.tenant_id AND dir_id = v.dir_id AND missing_since_scan_id IS NULL LIMIT 1
+       ) live WHERE v.tenant_id = $1) AS "left"`,
+    [tenantId, scan.shareId, scan.scanId],
+  );
+  return rows[0]?.left === true;
+}
+
 /**
  * Pairs up to `limit` files into staging_diff as kind M: file_current_id is the row that stays,
  * other_file_current_id the one that gives way. Candidates that went: missing since this scan, or
