@@ -1,2 +1,5 @@
 #!/usr/bin/env node
-import "../dist/main.js";
+// CommonJS (see package.json beside it): by the time an ES module runs, loading it has started Node's threads, in their default number.
+// Every open, read and stat of a share over the network waits in one of them; 4 keep such a share waiting most of the time.
+process.env.UV_THREADPOOL_SIZE ??= "16";
+import("../dist/main.js");
