@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
@@ -55,12 +55,15 @@ function lines(listings: Listing[]): string[] {
 
 /** GNU find, an independent witness. %T@ is seconds, a point, and the nanoseconds after them: the part before it is the floor. */
 function linesByFind(root: string): string[] {
-  const out = execFileSync("find", [".", "-type", "f", "-printf", "%P\\0%s\\0%T@\\0%A@\\0%C@\\0%i\\0%b\\0%n\\0%U\\0\\0\\0"], {
+  const { stdout, stderr } = spawnSync("find", [".", "-type", "f", "-printf", "%P\\0%s\\0%T@\\0%A@\\0%C@\\0%i\\0%b\\0%n\\0%U\\0\\0\\0"], {
     cwd: root,
     encoding: "latin1",
     maxBuffer: 1 << 30,
   });
-  return out
+  // An ordinary user may not enter every directory of a system.
+  const errors = stderr.split("\n").filter((line) => line !== "" && !line.endsWith("Permission denied"));
+  if (errors.length > 0) throw new Error(errors.join("\n"));
+  return stdout
     .split("\0\0\0")
     .slice(0, -1)
     .map((line) => line.replaceAll(/\0(-?\d+)\.\d+/g, "\0$1"))

@@ -31,8 +31,9 @@ async function verifyAll({ global, output }: Context, options: { url?: string })
     connectionTimeoutMillis: 10_000,
     application_name: "frostline-verify",
   });
+  // A connection that is lost is told by its statement; the last one may still be closing when the database stops.
+  pool.on("error", () => {});
   pool.on("connect", (client) => {
-    // A connection that is lost is told by its statement.
     client.on("error", () => {});
     // A statement may take minutes: an interruption ends the connection under it.
     interrupt.signal.addEventListener("abort", () => void client.end());
