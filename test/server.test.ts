@@ -248,25 +248,6 @@ test("a client that goes away in the middle of a call is no failure of the serve
   expect(lines.filter(({ msg }) => msg === "call").map(({ code }) => code)).toEqual(["Canceled", "Canceled", "Canceled"]);
 });
 
-test("a server that has stopped has no connection to its database left", async () => {
-  const count = () =>
-    withClient(database.superuserUrl, async (client) => {
-      const { rows } = await client.query(
-        "SELECT count(*)::integer AS open FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'frostline%'",
-        [database.name],
-      );
-      return rows[0].open as number;
-    });
-  let during = 0;
-  const before = await count();
-  await logOf(async (other) => {
-    await withKey(tenant.keys.reader, (client) => client.unary(ShareService.method.listShares, {}), other.address);
-    during = await count();
-  });
-  expect(during).toBeGreaterThan(before);
-  expect(await count()).toBe(before);
-});
-
 test("two servers share a database", async () => {
   const other = await start(database.runtimeUrl);
   await withKey(tenant.keys.operator, (client) =>
