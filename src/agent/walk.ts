@@ -1,4 +1,5 @@
 /** Walks a tree of files. Never opens a file, unless asked for its hash; follows no symlinks. */
+import { setMaxListeners } from "node:events";
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { createExcluder, type ExcludeOptions } from "./exclude.js";
@@ -58,6 +59,8 @@ export function newWalkStats(): WalkStats {
 export async function* walk(root: string, options: WalkOptions = {}): AsyncGenerator<Listing> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  // Every reader that waits for the throttle listens.
+  setMaxListeners(0, signal);
   try {
     const { context, identity } = await openRoot(root, options, signal);
     const first: Turn = { path: "/", resume: options.resumeAfter === undefined ? undefined : componentsOf(options.resumeAfter) };
