@@ -118,6 +118,23 @@ test("wrong roles and missing databases are told apart from broken data", async 
   await expect(fs.access(none)).rejects.toThrow("ENOENT");
 });
 
+test.skipIf(process.platform === "win32")("Ctrl-C ends it in the middle of a statement", async () => {
+  await withClient(database.superuserUrl, async (client) => {
+    await client.query("BEGIN; LOCK TABLE file_current IN ACCESS EXCLUSIVE MODE");
+    const waiting =
+      "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'frostline-verify' AND wait_event_type = 'Lock'";
+    const interrupted = await frostline(["verify"], {
+      env: { DATABASE_URL: database.runtimeUrl },
+      started: async (child) => {
+        // On another connection: within a transaction the answer stays the same.
+        while ((await fixture.look(waiting)).length === 0);
+        child.kill("SIGINT");
+      },
+    });
+    expect(interrupted).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(/^Stopped /) });
+  });
+});
+
 test("the embedded database, while its server runs and when it does not", { timeout: 120_000 }, async () => {
   const data = path.join(scratch.path, "data");
   const { PATH = "", HOME = "" } = process.env;
