@@ -177,7 +177,7 @@ async function killPostgres(server: SpawnedServer, postgres: { readonly pid: num
 /** Both segments are made to wait in the middle of their merges; then the connection of one of them is ended. */
 async function endSegment(server: SpawnedServer, random: Random): Promise<void> {
   const { database } = server;
-  const agent = startAgent(server, scratch.path, random, filesPerSecond / 2);
+  const agent = startAgent(server, scratch.path, random, 2);
   const chunks = random.pick([0, 1]);
   await expect.poll(async () => (await committedSoFar(database))?.chunks.length ?? 0, { timeout: 20_000 }).toBeGreaterThanOrEqual(chunks);
   const [before, walksBefore] = await withClient(database.superuserUrl, async (locker) => {

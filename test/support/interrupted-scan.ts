@@ -63,13 +63,14 @@ export interface Agent {
   readonly ended: boolean;
 }
 
-/** The agent in this process: walks the tree with another chunk size each time it has to begin again. */
-export function startAgent(server: TestServer, root: string, random: Random, maxFilesPerSecond = filesPerSecond): Agent {
+/** The agent in this process: walks the tree with another chunk size each time it has to begin again. `slowness` divides the pace of the first walk. */
+export function startAgent(server: TestServer, root: string, random: Random, slowness = 1): Agent {
   const client = createClient({ server: server.address, key: server.keys.agent });
   const walks: Walks = [];
   async function* source(resumeAfter: Uint8Array | undefined): AsyncGenerator<Chunk> {
     const count = { resumeAfter, files: 0 };
     walks.push(count);
+    const maxFilesPerSecond = walks.length === 1 ? filesPerSecond / slowness : filesPerSecond;
     const targetBytes = random.between(4, 256) * 1024;
     for await (const chunk of toChunks(walk(root, { resumeAfter, maxFilesPerSecond }), { targetBytes, resumeAfter })) {
       for (const directory of chunk.directories) count.files += directory.files.length;
