@@ -9,6 +9,7 @@ import { lockShare, lockWriter } from "./locks.js";
 import * as merge from "./merge.js";
 import { BrakeHolds, fenced, scanClosed, scanNotFound } from "./scan-errors.js";
 import type { Segment } from "./segment.js";
+import * as staging from "./staging.js";
 
 /** A writer's stream, as long as no newer one has opened. */
 export interface WriterRef {
@@ -60,7 +61,7 @@ async function transact(
   try {
     client = await connections.acquire();
     await client.query(beginFor(writer.share.tenantId));
-    const sent = await merge.copyStagingFile(client, segment.rows);
+    const sent = await staging.copyStagingFile(client, segment.rows);
     // A lock request queues behind an exclusive one that waits for our successor, which waits for us: so in order.
     await predecessor.locked;
     await lockShare(client, writer.share.shareId, "shared");
@@ -91,9 +92,9 @@ interface Merged {
 async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<Merged> {
   const { tenantId } = writer.share;
   await assertOpen(client, writer);
-  await merge.insertStagingDir(client, tenantId, [...segment.directories.values()]);
+  await staging.insertStagingDir(client, tenantId, [...segment.directories.values()]);
   await client.query("ANALYZE staging_file, staging_dir");
-  const { rows, twice } = await merge.inspectStaged(client, tenantId);
+  const { rows, twice } = await staging.inspectStaged(client, tenantId);
   assertStaged(rows, sent, segment.rows.rowCount);
   const listedBefore = await refuseListedBefore(client, writer, segment);
   if (twice > 0n) await refuseDuplicates(client, tenantId, segment);
@@ -101,7 +102,7 @@ async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segm
     ? await writeAllNew(client, writer, segment.rows.rowCount)
     : await writeDifferences(client, writer, segment.rows.rowCount);
   const dropped = listedBefore || twice > 0n;
-  return { counts, ...(dropped ? await merge.countStaged(client, tenantId) : segment.accepted) };
+  return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
 }
 
 /** Ledger, position and counts. They lock rows that the writer's other segments, and other writers, need: so last. */
@@ -148,7 +149,8 @@ async function assertOpen(client: PoolClient, writer: WriterRef): Promise<void> 
   );
   const row = rows[0];
   if (row === undefined || row.epoch !== writer.epoch) throw fenced(writer.scanId, writer.writer);
-  if (row.status !== "RUNNING" || row.finishing) throw scanClosed(writer.scanId, row.finishing ? "finishing" : row.status);
+  if (row.status !== "RUNNING") throw scanClosed(writer.scanId, row.status);
+  if (row.finishing) throw scanClosed(writer.scanId, "finishing");
 }
 
 /** A staging table that was not shadowed would hold other rows too, or keep them: stop before anything is merged from it. */
@@ -162,7 +164,7 @@ async function refuseListedBefore(client: PoolClient, writer: WriterRef, segment
   const claimed = await merge.claimDirectories(client, writer.share.tenantId, writer.scanId);
   if (claimed.size === segment.directories.size) return false;
   const refused = [...segment.directories.values()].filter((directory) => !claimed.has(directory.dirId));
-  await merge.dropStaged(
+  await staging.dropStaged(
     client,
     writer.share.tenantId,
     refused.map((directory) => directory.dirId),
@@ -175,7 +177,7 @@ async function refuseListedBefore(client: PoolClient, writer: WriterRef, segment
 }
 
 async function refuseDuplicates(client: PoolClient, tenantId: string, segment: Segment): Promise<void> {
-  for (const { dirId, name } of await merge.dropDuplicates(client, tenantId)) {
+  for (const { dirId, name } of await staging.dropDuplicates(client, tenantId)) {
     const directory = segment.directories.get(dirId);
     if (!directory) throw new Error(`staging_file has rows of directory ${dirId}, which the segment does not have`);
     segment.problems.push({

@@ -6,32 +6,8 @@
  * nested loops into its indexes (LATERAL ... OFFSET 0 where a join could become a scan of the
  * whole table), and everything else joins staging tables, which are analyzed in each segment.
  */
-import { pipeline } from "node:stream/promises";
 import type { PoolClient } from "pg";
-import { from as copyFrom } from "pg-copy-streams";
-import type { CopyRows } from "./copy-rows.js";
-import type { Problem, StagedDirectory } from "./segment.js";
-
-/** Streams the rows into staging_file. Returns how many the server took. */
-export async function copyStagingFile(client: PoolClient, rows: CopyRows): Promise<number> {
-  const copy = client.query(
-    copyFrom(
-      `COPY staging_file (tenant_id, ordinal, dir_id, name, file_extension, link_count, refused, size_bytes, allocated_bytes,
-         atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash) FROM STDIN (FORMAT binary)`,
-    ),
-  );
-  await pipeline(rows, copy);
-  return copy.rowCount;
-}
-
-export async function insertStagingDir(client: PoolClient, tenantId: string, directories: StagedDirectory[]): Promise<void> {
-  await client.query(
-    `INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable, listed_utc)
-     SELECT $1, d.dir_id, d.complete, NOT d.complete, to_timestamp(d.listed_unix_s)
-     FROM unnest($2::bigint[], $3::boolean[], $4::double precision[]) AS d (dir_id, complete, listed_unix_s)`,
-    [tenantId, directories.map((d) => d.dirId), directories.map((d) => d.complete), directories.map((d) => d.listedUnixMs / 1000)],
-  );
-}
+import type { Problem } from "./segment.js";
 
 /**
  * Claims the segment's directories for the scan: a scan lists a directory once. Returns the ids
@@ -51,46 +27,6 @@ export async function claimDirectories(client: PoolClient, tenantId: string, sca
     [tenantId, scanId],
   );
   return new Set(rows.map((row) => row.dir_id));
-}
-
-export async function dropStaged(client: PoolClient, tenantId: string, dirIds: bigint[]): Promise<void> {
-  await client.query("DELETE FROM staging_file WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
-  await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
-}
-
-/** Rows staged, and whether a directory has a name twice: one pass over the rows for both. */
-export async function inspectStaged(client: PoolClient, tenantId: string): Promise<{ rows: bigint; twice: bigint }> {
-  const { rows } = await client.query<{ rows: bigint; twice: bigint }>(
-    `SELECT coalesce(sum(records), 0)::bigint AS rows, count(*) FILTER (WHERE records > 1) AS twice FROM (
-       SELECT count(*) AS records FROM staging_file WHERE tenant_id = $1 GROUP BY dir_id, name
-     ) names`,
-    [tenantId],
-  );
-  return rows[0] as { rows: bigint; twice: bigint };
-}
-
-/** Drops all but the first record of a name in a directory. Returns the dropped. */
-export async function dropDuplicates(client: PoolClient, tenantId: string): Promise<{ dirId: bigint; name: string }[]> {
-  const { rows } = await client.query<{ dir_id: bigint; name: string }>(
-    `DELETE FROM staging_file f USING (
-       SELECT tenant_id, dir_id, name, min(ordinal) AS first FROM staging_file WHERE tenant_id = $1
-       GROUP BY tenant_id, dir_id, name HAVING count(*) > 1
-     ) twice
-     WHERE f.tenant_id = $1 AND f.tenant_id = twice.tenant_id AND f.dir_id = twice.dir_id AND f.name = twice.name AND f.ordinal > twice.first
-     RETURNING f.dir_id, f.name`,
-    [tenantId],
-  );
-  return rows.map((row) => ({ dirId: row.dir_id, name: row.name }));
-}
-
-/** Files staged that are not refused, and the sum of their sizes (numeric: it may pass 2^63). */
-export async function countStaged(client: PoolClient, tenantId: string): Promise<{ files: bigint; sizeBytes: string }> {
-  const { rows } = await client.query<{ files: bigint; size_bytes: string }>(
-    `SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::text AS size_bytes FROM staging_file WHERE tenant_id = $1 AND NOT refused`,
-    [tenantId],
-  );
-  const { files, size_bytes } = rows[0] as { files: bigint; size_bytes: string };
-  return { files, sizeBytes: size_bytes };
 }
 
 /** True when no directory of the segment has ever had a file: then all that was listed is new, and there is nothing to compare. */
