@@ -11,7 +11,7 @@ import { seededRandom } from "./support/random.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { startTestServer, type TestServer } from "./support/server.js";
 import type { Scope } from "./support/tenant.js";
-import { difference, findTree, hasGnuFind, type ListedFile, listedLines, settle, witnessLines } from "./support/witness.js";
+import { difference, findTree, hasGnuFind, type ListedFile, listedLines, witnessLines } from "./support/witness.js";
 
 interface ScanJson {
   scanId: string;
@@ -85,7 +85,6 @@ describe.skipIf(!hasGnuFind())("a tree that changes", { timeout: 120_000 }, () =
     fs.renameSync(at("from/moved"), at("to/moved here"));
     fs.rmSync(at("removed"), { recursive: true });
     fs.renameSync(at("directory"), at("directory renamed"));
-    settle(root);
     const truth = await findTree(root);
     fs.chmodSync(at("locked"), 0);
 
@@ -135,7 +134,6 @@ describe.skipIf(!hasGnuFind())("a tree that changes", { timeout: 120_000 }, () =
     const scans: { scanId: string; files: FileJson[] }[] = [];
     for (let round = 0; round < 10; round++) {
       for (let i = random.between(0, 25); i > 0 && round > 0; i--) tree.change();
-      settle(root);
       const truth = await findTree(root);
       const refused = truth.files.filter(({ path: file }) => file.includes(0xff)).length;
       const { scanId } = await scan(root, "random", refused > 0 ? 3 : 0);
