@@ -1,4 +1,4 @@
-/** Eight agents send more than fits in memory to a database that does not answer. FROSTLINE_TEST_STALL_SECONDS: for how long, default 6. */
+/** Eight agents send more than fits in memory to a database that does not answer. FROSTLINE_TEST_STALL_SECONDS: for how long, default 12. */
 import { setTimeout as delay } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -13,7 +13,7 @@ import { createEmptyDatabase, withClient } from "./support/postgres.js";
 import { peakRssBytes, signalWithChildren } from "./support/processes.js";
 import { type SpawnedServer, spawnServer } from "./support/server.js";
 
-const stallSeconds = Number(process.env.FROSTLINE_TEST_STALL_SECONDS ?? 6);
+const stallSeconds = Number(process.env.FROSTLINE_TEST_STALL_SECONDS ?? 12);
 const peakRssBytesAtMost = 256e6;
 const streams = 8;
 /** Of one stream: with their long names, far more than the server's share of memory for it and all that is on the way. */
@@ -44,7 +44,7 @@ interface Stream {
 }
 
 describe.skipIf(process.platform !== "linux")("a database that stops answering", { timeout: 240_000 + stallSeconds * 1000 }, () => {
-  test("holds the agents back, not the server's memory, and every scan is whole afterwards", async () => {
+  test("holds the agents back, fills no memory, breaks no stream, and every scan is whole afterwards", async () => {
     const running = await Promise.all(Array.from({ length: streams }, (_, i) => startStream(`share ${i}`)));
     await expect.poll(() => running.every(({ sent }) => sent > files / 10), { timeout: 60_000 }).toBe(true);
     signalWithChildren(cluster.postgres.pid, "SIGSTOP");
@@ -58,15 +58,13 @@ describe.skipIf(process.platform !== "linux")("a database that stops answering",
       signalWithChildren(cluster.postgres.pid, "SIGCONT");
     }
     const results = await Promise.all(running.map(({ result }) => result));
-    for (const { scan } of results) {
+    for (const { scan, stats } of results) {
+      expect(stats.reconnects, server.output()).toBe(0);
       expect(scan).toMatchObject({ status: ScanStatus.OK, counts: { files: BigInt(files), added: BigInt(files), refused: 0n } });
     }
     expect(await stored()).toEqual(Array(streams).fill({ files, bytes: (files * (files + 1)) / 2 }));
     const peak = peakRssBytes(server.pid);
-    const reconnects = results.map(({ stats }) => stats.reconnects);
-    console.log(
-      `${stallSeconds} s without the database: server's peak RSS ${(peak / 1e6).toFixed(0)} MB, reconnects ${reconnects.join(" ")}`,
-    );
+    console.log(`${stallSeconds} s without the database: server's peak RSS ${(peak / 1e6).toFixed(0)} MB`);
     expect(peak).toBeLessThan(peakRssBytesAtMost);
   });
 });

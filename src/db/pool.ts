@@ -6,7 +6,9 @@ const queryLockTimeoutMs = 10_000;
 const ingestLockTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 120_000;
 /** Also the longest wait for a free connection; then the caller is told UNAVAILABLE. */
-const connectTimeoutMs = 10_000;
+const queryConnectTimeoutMs = 10_000;
+/** A database that does not answer for a while holds scans up, but does not break them; one that refuses is known at once. */
+const ingestConnectTimeoutMs = 120_000;
 
 export interface Pools {
   query: pg.Pool;
@@ -31,7 +33,6 @@ export function createPools(url: string, options: PoolOptions): Pools {
   const common: pg.PoolConfig = {
     connectionString: url,
     keepAlive: true,
-    connectionTimeoutMillis: connectTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     types: { getTypeParser },
   };
@@ -39,6 +40,7 @@ export function createPools(url: string, options: PoolOptions): Pools {
     ...common,
     application_name: "frostline",
     max: options.queryPoolMax,
+    connectionTimeoutMillis: queryConnectTimeoutMs,
     statement_timeout: queryStatementTimeoutMs,
     lock_timeout: queryLockTimeoutMs,
   });
@@ -46,6 +48,7 @@ export function createPools(url: string, options: PoolOptions): Pools {
     ...common,
     application_name: "frostline-ingest",
     max: options.ingestPoolMax,
+    connectionTimeoutMillis: ingestConnectTimeoutMs,
     lock_timeout: ingestLockTimeoutMs,
     // Staging tables are analyzed in each segment: a sample of 3,000 rows is enough to plan by.
     options: "-c default_statistics_target=10 -c jit=off",

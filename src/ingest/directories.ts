@@ -41,6 +41,8 @@ function addWithAncestors(digests: Map<string, string>, path: string, caseSensit
 }
 
 async function findOrMake(client: ClientBase, ids: DirIds, share: ShareRef, digests: Map<string, string>): Promise<Map<string, bigint>> {
+  // A database that does not answer for a while holds the stream up, but does not break it.
+  await client.query("SET LOCAL statement_timeout = 0");
   const { rows } = await client.query<{ dir_id: bigint; path_digest: string }>(
     "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
     [share.tenantId, share.shareId, [...new Set(digests.values())]],
