@@ -20,7 +20,8 @@ const retryable = new Map<string, string>([
 
 /** Node's and pg's ways to say that the connection is gone. */
 const connectionCodes = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"]);
-const connectionMessages = /^(Connection terminated|Client has encountered a connection error|timeout expired|timeout exceeded when trying to connect|Client was closed|Connection ended)/;
+const connectionMessages =
+  /^(Connection terminated|Client has encountered a connection error|timeout expired|timeout exceeded when trying to connect|Client was closed|Connection ended)/;
 
 /** The domain error that a database error stands for; any other error unchanged. */
 export function toDomainError(error: unknown): unknown {
