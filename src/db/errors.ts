@@ -43,6 +43,12 @@ export function isConnectionError(error: unknown): boolean {
   return connectionCodes.has((error as { code?: string }).code ?? "") || connectionMessages.test(error.message);
 }
 
+/** True when an open connection was dropped by the other side. */
+export function isConnectionReset(error: unknown): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return code === "ECONNRESET" || message === "Connection terminated unexpectedly";
+}
+
 /** SQLSTATE of a database error, or undefined. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;

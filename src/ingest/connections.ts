@@ -1,6 +1,6 @@
 /** Connections that merge: their staging tables, and how many may work at once. */
 import type { Pool, PoolClient } from "pg";
-import { toDomainError } from "../db/errors.js";
+import { isConnectionReset, toDomainError } from "../db/errors.js";
 
 const stagingTables = ["staging_file", "staging_dir", "staging_diff"] as const;
 
@@ -21,7 +21,7 @@ export class IngestConnections {
     if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#free -= 1;
     try {
-      const client = await this.#pool.connect();
+      const client = await this.#connect();
       try {
         await this.#prepare(client);
       } catch (error) {
@@ -32,6 +32,19 @@ export class IngestConnections {
     } catch (error) {
       this.#passOn();
       throw toDomainError(error);
+    }
+  }
+
+  /**
+   * PostgreSQL drops a connection whose log-in took more than a minute (authentication_timeout), as it does when it was
+   * held up meanwhile. Nothing has begun on it: once more, then it is down.
+   */
+  async #connect(): Promise<PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      if (!isConnectionReset(error)) throw error;
+      return await this.#pool.connect();
     }
   }
 
