@@ -17,7 +17,8 @@ const names = ["seed", "scans", "flat"] as const;
 /** Durability on, as it ships; memory and checkpoints as docs would advise for a machine of this size. */
 const settings = {
   shared_buffers: "1GB",
-  max_wal_size: "8GB", min_wal_size: "4GB",
+  max_wal_size: "8GB",
+  min_wal_size: "4GB",
   checkpoint_timeout: "15min",
 
   maintenance_work_mem: "256MB",
