@@ -3,8 +3,8 @@
  * of the segment; $1 is always the tenant.
  *
  * Two rules keep their plans good whatever the statistics say: file_current is reached only by
- * nested loops into its indexes (LATERAL ... OFFSET 0 where a join could become a scan of the
- * whole table), and everything else joins staging tables, which are analyzed in each segment.
+ * nested loops into its indexes (LATERAL ... OFFSET 0, and connections.ts rules out scans of whole
+ * tables), and everything else joins staging tables, which are analyzed in each segment.
  */
 import type { PoolClient } from "pg";
 import type { Problem } from "./segment.js";
@@ -31,13 +31,13 @@ export async function claimDirectories(client: PoolClient, tenantId: string, sca
 
 /** True when no directory of the segment has ever had a file: then all that was listed is new, and there is nothing to compare. */
 export async function isAllNew(client: PoolClient, tenantId: string): Promise<boolean> {
-  // One look for each of the two partial indexes on (dir_id, name).
+  // One look for each of the two partial indexes on (dir_id, name). Not LIMIT 1: it makes a scan that finds nothing look cheap.
   const { rows } = await client.query<{ known: boolean }>(
     `SELECT EXISTS (SELECT FROM staging_dir d CROSS JOIN LATERAL (
-         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NULL LIMIT 1
+         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NULL OFFSET 0
        ) live WHERE d.tenant_id = $1)
        OR EXISTS (SELECT FROM staging_dir d CROSS JOIN LATERAL (
-         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NOT NULL LIMIT 1
+         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NOT NULL OFFSET 0
        ) missing WHERE d.tenant_id = $1) AS known`,
     [tenantId],
   );
@@ -134,7 +134,7 @@ export async function findReturned(client: PoolClient, tenantId: string): Promis
      WHERE a.tenant_id = $1 AND a.kind = 'A' AND s.tenant_id = a.tenant_id AND s.ordinal = a.ordinal
        AND EXISTS (
          SELECT FROM staging_dir d CROSS JOIN LATERAL (
-           SELECT FROM file_current m WHERE m.tenant_id = $1 AND m.tenant_id = d.tenant_id AND m.dir_id = d.dir_id AND m.missing_since_scan_id IS NOT NULL LIMIT 1
+           SELECT FROM file_current m WHERE m.tenant_id = $1 AND m.tenant_id = d.tenant_id AND m.dir_id = d.dir_id AND m.missing_since_scan_id IS NOT NULL OFFSET 0
          ) any_missing WHERE d.tenant_id = $1)`,
     [tenantId],
   );

@@ -19,7 +19,7 @@ export async function anyLeft(client: PoolClient, tenantId: string, scan: ScanRo
   const { rows } = await client.query<{ left: boolean }>(
     `SELECT EXISTS (SELECT FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND missing_since_scan_id = $3)
        OR EXISTS (SELECT FROM staging_dir v CROSS JOIN LATERAL (
-         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = v.tenant_id AND dir_id = v.dir_id AND missing_since_scan_id IS NULL LIMIT 1
+         SELECT FROM file_current WHERE tenant_id = $1 AND tenant_id = v.tenant_id AND dir_id = v.dir_id AND missing_since_scan_id IS NULL OFFSET 0
        ) live WHERE v.tenant_id = $1) AS "left"`,
     [tenantId, scan.shareId, scan.scanId],
   );
