@@ -6,13 +6,14 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { startEmbedded } from "../src/db/embedded.js";
 import { createDatabase, migrate } from "../src/db/migrate.js";
+import { type AuditBench, measureAudit, measureFollow, printAudit, printFollow, scanForAudit } from "./audit.js";
 import { measureFlat, printFlat } from "./flat.js";
 import { type Figure, median, printTable } from "./report.js";
 import { assertSound, createBenchShare, encodeChunks, processFigures, replayScan, startBenchServer } from "./scans.js";
 import { rawCopySeconds, seedSeconds } from "./yardsticks.js";
 
-/** `seed` and `scans` are measured beside raw COPY, which everything is compared with; `flat` only when it is asked for. */
-const names = ["seed", "scans", "flat"] as const;
+/** `seed` and `scans` are measured beside raw COPY, which everything is compared with; the others only when they are asked for. */
+const names = ["seed", "scans", "flat", "audit", "audit-follow"] as const;
 
 /** Durability on, as it ships; memory and checkpoints as docs would advise for a machine of this size. */
 const settings = {
@@ -20,7 +21,6 @@ const settings = {
   max_wal_size: "8GB",
   min_wal_size: "4GB",
   checkpoint_timeout: "15min",
-
   maintenance_work_mem: "256MB",
 };
 
@@ -28,12 +28,14 @@ const { values: options } = parseArgs({
   options: {
     files: { type: "string" },
     runs: { type: "string", default: "3" },
+    seconds: { type: "string", default: "60" },
     only: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
 const files = count("files", options.files ?? (options.only === "flat" ? "5000000" : "1000000"));
 const runs = count("runs", options.runs);
+const seconds = count("seconds", options.seconds);
 if (options.only !== undefined && !names.some((name) => name === options.only)) usage(`--only is one of ${names.join(", ")}`);
 
 const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
@@ -43,6 +45,9 @@ try {
     const figures = await measureMemory();
     printFlat(figures);
     if (options.json) console.log(JSON.stringify({ files, settings, figures }));
+  } else if (options.only === "audit" || options.only === "audit-follow") {
+    const figures = await measureAuditTrail(options.only);
+    if (options.json) console.log(JSON.stringify({ files, seconds, settings, figures }));
   } else {
     const figures = await measure();
     printTable(figures, { files, runs, settings });
@@ -73,6 +78,27 @@ async function measureMemory() {
   const runtimeUrl = await createBenchDatabase();
   const server = await startBenchServer(runtimeUrl);
   const figures = await measureFlat(server, files).finally(server.close);
+  await assertSound(runtimeUrl);
+  return figures;
+}
+
+/** Measures and prints. */
+async function measureAuditTrail(name: "audit" | "audit-follow") {
+  const runtimeUrl = await createBenchDatabase();
+  const server = await startBenchServer(runtimeUrl);
+  const bench: AuditBench = { server, superuserUrl: postgres.url("postgres", "bench"), dir, files, seconds };
+  const measureAndPrint = async () => {
+    await scanForAudit(bench);
+    if (name === "audit") {
+      const figures = await measureAudit(bench);
+      printAudit(figures);
+      return figures;
+    }
+    const figures = await measureFollow(bench);
+    printFollow(figures);
+    return figures;
+  };
+  const figures = await measureAndPrint().finally(server.close);
   await assertSound(runtimeUrl);
   return figures;
 }
@@ -146,6 +172,6 @@ function count(name: string, text: string): number {
 }
 
 function usage(problem: string): never {
-  console.error(`bench: ${problem}. Usage: npm run bench -- [--files N] [--runs N] [--only ${names.join("|")}] [--json]`);
+  console.error(`bench: ${problem}. Usage: npm run bench -- [--files N] [--runs N] [--seconds N] [--only ${names.join("|")}] [--json]`);
   process.exit(2);
 }

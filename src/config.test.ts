@@ -8,6 +8,9 @@ test("defaults: embedded database, loopback", () => {
     logLevel: "info",
     queryPoolMax: 10,
     ingestPoolMax: 8,
+    maintenanceIntervalMs: 3_600_000,
+    auditKeepDays: 7,
+    prefetchIsAccess: false,
   });
 });
 
@@ -23,6 +26,9 @@ test.each([
   ["FROSTLINE_QUERY_POOL", "0"],
   ["FROSTLINE_INGEST_POOL", "-1"],
   ["FROSTLINE_ALLOW_PLAINTEXT", "yes"],
+  ["FROSTLINE_MAINTENANCE_SECONDS", "0"],
+  ["FROSTLINE_AUDIT_KEEP_DAYS", "1.5"],
+  ["FROSTLINE_PREFETCH_IS_ACCESS", "true"],
 ])("a bad %s is named with what is expected", (name, value) => {
   expect(() => loadConfig({ [name]: value })).toThrow(new RegExp(`${name}: expected`));
 });

@@ -13,6 +13,12 @@ export interface Config {
   queryPoolMax: number;
   /** Connections for merging scans: so many segments are merged at once. */
   ingestPoolMax: number;
+  /** Between two runs of the background jobs. */
+  maintenanceIntervalMs: number;
+  /** So long a processed audit event is remembered, so that it counts once when it comes again. */
+  auditKeepDays: number;
+  /** Whether data fetched ahead of a read counts as an access. */
+  prefetchIsAccess: boolean;
 }
 
 export interface ListenAddress {
@@ -25,11 +31,11 @@ export interface ListenAddress {
 const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-const poolSize = (fallback: number) =>
+const wholeNumber = (fallback: number, most: number) =>
   z
     .string()
     .default(String(fallback))
-    .refine((text) => /^\d{1,3}$/.test(text) && Number(text) >= 1, "expected a whole number from 1 to 999")
+    .refine((text) => /^\d{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= most, `expected a whole number from 1 to ${most}`)
     .transform(Number);
 
 const environment = z.object({
@@ -44,8 +50,11 @@ const environment = z.object({
   FROSTLINE_LISTEN: z.string().default("127.0.0.1:50051").transform(parseListen),
   FROSTLINE_ALLOW_PLAINTEXT: z.enum(["0", "1"], "expected 0 or 1").default("0"),
   FROSTLINE_LOG_LEVEL: z.enum(logLevels, `expected one of ${logLevels.join(", ")}`).default("info"),
-  FROSTLINE_QUERY_POOL: poolSize(10),
-  FROSTLINE_INGEST_POOL: poolSize(8),
+  FROSTLINE_QUERY_POOL: wholeNumber(10, 999),
+  FROSTLINE_INGEST_POOL: wholeNumber(8, 999),
+  FROSTLINE_MAINTENANCE_SECONDS: wholeNumber(3600, 86_400),
+  FROSTLINE_AUDIT_KEEP_DAYS: wholeNumber(7, 3650),
+  FROSTLINE_PREFETCH_IS_ACCESS: z.enum(["0", "1"], "expected 0 or 1").default("0"),
 });
 
 /** Settings from the environment; an empty variable counts as unset. Throws an Error that names each bad one, never with its value. */
@@ -70,6 +79,9 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     logLevel: settings.FROSTLINE_LOG_LEVEL,
     queryPoolMax: settings.FROSTLINE_QUERY_POOL,
     ingestPoolMax: settings.FROSTLINE_INGEST_POOL,
+    maintenanceIntervalMs: settings.FROSTLINE_MAINTENANCE_SECONDS * 1000,
+    auditKeepDays: settings.FROSTLINE_AUDIT_KEEP_DAYS,
+    prefetchIsAccess: settings.FROSTLINE_PREFETCH_IS_ACCESS === "1",
   };
 }
 

@@ -69,3 +69,11 @@ export function splitPath(path: string): { dirPath: string; name: string } | und
   const at = path.lastIndexOf("/");
   return { dirPath: at === 0 ? "/" : path.slice(0, at), name: path.slice(at + 1) };
 }
+
+/** Normalised directories and all that they lie in, the root included. */
+export function withAncestors(paths: string[]): Set<string> {
+  const all = new Set<string>();
+  for (const path of paths)
+    for (let at: string | undefined = path; at !== undefined && !all.has(at); at = splitPath(at)?.dirPath) all.add(at);
+  return all;
+}

@@ -9,8 +9,10 @@ import { defaultType, sourceType, type TypeName, typeName } from "./share.js";
 
 export interface WantedShare {
   shareName: string;
-  /** As given; without it the share's own type, or for a new share that of this system. */
+  /** As given; without it the share's own type, or for a new share `newType`. */
   type: TypeName | undefined;
+  /** Default: that of this system. */
+  newType?: TypeName;
   sourceRoot: string;
   /** Undefined: the server decides by type. */
   caseSensitive: boolean | undefined;
@@ -29,7 +31,7 @@ export async function ensureShare(client: Client, wanted: WantedShare): Promise<
   }
   const response = await client.unary(ShareService.method.createShare, {
     shareName: wanted.shareName,
-    sourceType: sourceType(wanted.type ?? defaultType),
+    sourceType: sourceType(wanted.type ?? wanted.newType ?? defaultType),
     sourceRoot: wanted.sourceRoot,
     ...(wanted.caseSensitive === undefined ? {} : { caseSensitive: wanted.caseSensitive }),
   });

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { collect, parseScanId, parseSize, parseTime, parseWhole } from "./parse.js";
+import { collect, parseScanId, parseSeconds, parseSize, parseTime, parseWhole } from "./parse.js";
 
 test("sizes: binary units unless they say B alone", () => {
   expect(["0", "4096", "4096B", "10k", "10KiB", "10KB", "1.5MiB", "2 gib", "8191PiB"].map(parseSize)).toEqual([
@@ -35,4 +35,10 @@ test("scan numbers, whole numbers, repeated options", () => {
   expect(parseWhole(1)("10")).toBe(10);
   for (const bad of ["0", "1.5", "-1", "1e3", ""]) expect(() => parseWhole(1)(bad), bad).toThrow(InvalidArgumentError);
   expect(collect("b", collect("a"))).toEqual(["a", "b"]);
+});
+
+test("seconds, within bounds, are milliseconds", () => {
+  expect(["1", "0.1", "0.25", "3600"].map(parseSeconds)).toEqual([1000, 100, 250, 3_600_000]);
+  for (const bad of ["", "0", "0.09", "3601", "-1", "1e3", "1s", "Infinity"])
+    expect(() => parseSeconds(bad), bad).toThrow(InvalidArgumentError);
 });

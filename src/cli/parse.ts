@@ -55,6 +55,14 @@ export function parseWhole(least: number): (text: string) => number {
   };
 }
 
+/** Seconds from 0.1 to 3,600, with decimals: milliseconds. */
+export function parseSeconds(text: string): number {
+  const milliseconds = Math.round(Number(text) * 1000);
+  if (!/^\d+(\.\d+)?$/.test(text) || milliseconds < 100 || milliseconds > 3_600_000)
+    throw new InvalidArgumentError("It must be a number of seconds, from 0.1 to 3600.");
+  return milliseconds;
+}
+
 /** For an option that may be given several times. */
 export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];

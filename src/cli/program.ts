@@ -1,9 +1,12 @@
 /** The command line as a whole: global options, every command, and the exit status. */
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { addAudit } from "./audit.js";
 import { addBootstrap } from "./bootstrap.js";
+import { addCursors } from "./cursors.js";
 import { addDemo } from "./demo.js";
 import { describeError } from "./errors.js";
+import { addExclusions } from "./exclusions.js";
 import { addFile, addLs } from "./files.js";
 import { addDiff, addSnapshot } from "./history.js";
 import { addImport } from "./import.js";
@@ -27,6 +30,9 @@ const commands = [
   addShare,
   addScan,
   addImport,
+  addAudit,
+  addCursors,
+  addExclusions,
   addScans,
   addProblems,
   addConfirm,

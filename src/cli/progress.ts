@@ -1,4 +1,4 @@
-/** The progress line of a scan: files, bytes and rate, on a terminal only. */
+/** Progress lines, on a terminal only. */
 import cliProgress from "cli-progress";
 import { bytes, count } from "./format.js";
 
@@ -9,25 +9,30 @@ export interface Progress {
   state: string;
 }
 
-export interface ProgressLine {
-  update(progress: Progress): void;
+export interface ProgressLine<Now> {
+  update(now: Now): void;
   stop(): void;
 }
 
+/** The progress of a scan. */
+export function startProgress(terminal: boolean, startedMs = Date.now()): ProgressLine<Progress> {
+  return startLine(terminal, { files: 0, bytes: 0, state: "starting" }, (now) => progressWords(now, Date.now() - startedMs));
+}
+
 /** Redrawn at most ten times a second, on stderr; does nothing unless `terminal`. */
-export function startProgress(terminal: boolean, startedMs = Date.now()): ProgressLine {
+export function startLine<Now extends object>(terminal: boolean, first: Now, words: (now: Now) => string): ProgressLine<Now> {
   if (!terminal) return { update: () => {}, stop: () => {} };
   const bar = new cliProgress.SingleBar({
     stream: process.stderr,
     clearOnComplete: true,
     hideCursor: true,
     fps: 10,
-    // How many files there are is only known at the end: no bar, no percentage.
-    format: (_options, _params, payload: Progress) => progressWords(payload, Date.now() - startedMs),
+    // How much there is is only known at the end: no bar, no percentage.
+    format: (_options, _params, payload: Now) => words(payload),
   });
-  bar.start(1, 0, { files: 0, bytes: 0, state: "starting" } satisfies Progress);
+  bar.start(1, 0, first);
   return {
-    update: (progress) => bar.update(0, progress),
+    update: (now) => bar.update(0, now),
     stop: () => bar.stop(),
   };
 }

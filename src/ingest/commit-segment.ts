@@ -7,6 +7,7 @@ import type { IngestConnections } from "./connections.js";
 import type { ShareRef } from "./directories.js";
 import { lockShare, lockWriter } from "./locks.js";
 import * as merge from "./merge.js";
+import { type EventMarks, readEventMarks, reconcileHistory } from "./reconcile.js";
 import { BrakeHolds, fenced, scanClosed, scanNotFound } from "./scan-errors.js";
 import type { Segment } from "./segment.js";
 import * as staging from "./staging.js";
@@ -98,9 +99,12 @@ async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segm
   assertStaged(rows, sent, segment.rows.rowCount);
   const listedBefore = await refuseListedBefore(client, writer, segment);
   if (twice > 0n) await refuseDuplicates(client, tenantId, segment);
-  const counts = (await merge.isAllNew(client, tenantId))
-    ? await writeAllNew(client, writer, segment.rows.rowCount)
-    : await writeDifferences(client, writer, segment.rows.rowCount);
+  const marks = await readEventMarks(client, tenantId);
+  const unmarked = marks.guarded.length + marks.dirty.length === 0;
+  const counts =
+    unmarked && (await merge.isAllNew(client, tenantId))
+      ? await writeAllNew(client, writer, segment.rows.rowCount)
+      : await writeDifferences(client, writer, segment.rows.rowCount, marks);
   const dropped = listedBefore || twice > 0n;
   return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
 }
@@ -119,24 +123,25 @@ async function writeAllNew(client: PoolClient, writer: WriterRef, rows: number):
   const { tenantId, shareId } = writer.share;
   const blocks = rows > 0 ? await takeFileBlocks(client, rows) : [];
   const added = rows > 0 ? await merge.insertAllNew(client, tenantId, shareId, writer.scanId, blocks) : 0;
-  return { added, returned: 0, changed: 0, replaced: 0, gone: 0 };
+  return { added, returned: 0, changed: 0, replaced: 0, gone: 0, confirmed: 0, reconciled: 0 };
 }
 
-async function writeDifferences(client: PoolClient, writer: WriterRef, rows: number): Promise<merge.DiffCounts> {
+async function writeDifferences(client: PoolClient, writer: WriterRef, rows: number, marks: EventMarks): Promise<merge.DiffCounts> {
   const { scanId } = writer;
   const { tenantId, shareId } = writer.share;
-  await merge.diff(client, tenantId);
+  await merge.diff(client, tenantId, marks.guarded);
   await merge.findReturned(client, tenantId);
   await client.query("ANALYZE staging_diff");
   const counts = await merge.countDiff(client, tenantId);
   const added = counts.added + counts.replaced;
   const blocks = added > 0 ? await takeFileBlocks(client, rows) : [];
-  if (added + counts.changed + counts.returned > 0) await merge.appendSeen(client, tenantId, shareId, scanId, blocks);
-  if (counts.gone > 0) await merge.appendGone(client, tenantId, shareId, scanId);
+  if (added + counts.changed + counts.returned > 0) await merge.appendSeen(client, tenantId, shareId, scanId, blocks, marks.dirty);
+  if (counts.gone > 0) await merge.appendGone(client, tenantId, shareId, scanId, marks.dirty);
   if (counts.gone + counts.replaced > 0) await merge.markMissing(client, tenantId, scanId);
-  if (counts.changed + counts.returned > 0) await merge.updateChanged(client, tenantId);
+  if (counts.changed + counts.returned + counts.confirmed > 0) await merge.updateChanged(client, tenantId);
   if (added > 0) await merge.insertAdded(client, tenantId, shareId, scanId, blocks);
-  return counts;
+  if (marks.dirty.length > 0) await reconcileHistory(client, tenantId, shareId, scanId, marks.dirty);
+  return { ...counts, reconciled: marks.dirty.length };
 }
 
 /** Under the share's and the writer's lock: the stream is still the writer's newest, and the scan takes chunks. */
@@ -208,7 +213,8 @@ async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment
   const { rowCount } = await client.query(
     `UPDATE scan SET dirs_listed = dirs_listed + $3, files_listed = files_listed + $4,
        bytes_listed = LEAST(bytes_listed + $5::numeric, 9223372036854775807)::bigint,
-       added = added + $6, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10
+       added = added + $6, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10,
+       dirs_reconciled = dirs_reconciled + $11
      WHERE tenant_id = $1 AND scan_id = $2 AND ($8::bigint = 0 OR brake_confirmed_utc IS NOT NULL OR gone + $8::bigint <= brake_limit)`,
     [
       writer.share.tenantId,
@@ -221,6 +227,7 @@ async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment
       gone,
       segment.problems.length - unreadable,
       unreadable,
+      counts.reconciled,
     ],
   );
   if (rowCount === 1) return;

@@ -9,9 +9,10 @@ import { toDomainError } from "../db/errors.js";
 import { beginFor } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
 import type { IngestConnections } from "./connections.js";
-import { finishBatchFiles } from "./limits.js";
+import { finishBatchDirs, finishBatchFiles } from "./limits.js";
 import { lockShare } from "./locks.js";
 import { adoptMoves, anyLeft, type Moves, pairMoved } from "./moves.js";
+import { reconcileLeft } from "./reconcile.js";
 import { BrakeHolds, scanClosed } from "./scan-errors.js";
 import { readScan, type ScanRow } from "./scans.js";
 import { countLiveInVanished, markBatchMissing, markVanishedDirectories, stageVanished } from "./vanished.js";
@@ -39,6 +40,7 @@ export async function finishScan(
   const held = await step(runningOnly((client, scan) => applyBrake(client, tenantId, scan)));
   if (held) throw held;
   while ((await step(runningOnly((client, scan) => vanishBatch(client, tenantId, scan)))) > 0);
+  while ((await step(runningOnly((client, scan) => reconcileBatch(client, tenantId, scan)))) > 0);
   const finished = await step((client, scan) => close(client, tenantId, scan));
   if (needsStatistics(finished)) await transact(connections, tenantId, (client) => client.query("SELECT analyze_tenant($1)", [tenantId]));
   return finished;
@@ -149,6 +151,10 @@ async function vanishBatch(client: PoolClient, tenantId: string, scan: ScanRow):
   if (missing === 0) await markVanishedDirectories(client, tenantId, scan);
   else await client.query("UPDATE scan SET gone = gone + $3 WHERE tenant_id = $1 AND scan_id = $2", [tenantId, scan.scanId, missing]);
   return missing;
+}
+
+async function reconcileBatch(client: PoolClient, tenantId: string, scan: ScanRow): Promise<number> {
+  return scan.mode === "FULL" ? reconcileLeft(client, tenantId, scan, finishBatchDirs) : 0;
 }
 
 async function close(client: PoolClient, tenantId: string, scan: ScanRow): Promise<ScanRow> {

@@ -31,3 +31,9 @@ export const earliestUnix = -62_135_596_800;
 export const latestUnix = 253_402_300_799;
 /** Files that one transaction of FinishScan moves or marks missing: it holds the share's lock alone. */
 export const finishBatchFiles = 20_000;
+/** Events that an audit stream gathers while a transaction is under way; beyond it nothing is read. */
+export const auditEventsInTransaction = 20_000;
+/** An audit transaction that lost a race is run again so often before the stream is told. */
+export const auditRetries = 5;
+/** Directories left by audit events whose history one transaction of FinishScan brings in step. */
+export const finishBatchDirs = 1000;

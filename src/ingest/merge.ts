@@ -81,30 +81,33 @@ export async function insertAllNew(
  * | C | the file of that name, changed | its row |
  * | X | another file has taken the name: number, and size or mtime, differ | the row of the file that was there |
  * | G | gone: a whole listing does not have it | its row |
+ * | S | as it was, though an audit event had told of a write | its row |
  *
+ * In the directories `guarded` nothing comes, goes or is replaced: see reconcile.ts.
  * A hash is only known where it was asked for: without one, that of the same size and times stays.
  */
-export async function diff(client: PoolClient, tenantId: string): Promise<void> {
+export async function diff(client: PoolClient, tenantId: string, guarded: bigint[]): Promise<void> {
   await client.query(
     `INSERT INTO staging_diff (tenant_id, kind, ordinal, file_current_id, file_hash)
      SELECT $1, kind, ordinal, file_current_id, file_hash FROM (
        SELECT s.ordinal, c.file_current_id,
          CASE
-           WHEN c.file_current_id IS NULL THEN CASE WHEN NOT s.refused THEN 'A'::"char" END
-           WHEN s.ordinal IS NULL THEN CASE WHEN c.complete THEN 'G'::"char" END
+           WHEN c.file_current_id IS NULL THEN CASE WHEN NOT s.refused AND s.dir_id <> ALL($2::bigint[]) THEN 'A'::"char" END
+           WHEN s.ordinal IS NULL THEN CASE WHEN c.complete AND c.dir_id <> ALL($2::bigint[]) THEN 'G'::"char" END
            WHEN s.refused THEN NULL
-           WHEN s.frn <> c.frn AND (s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix) THEN 'X'::"char"
+           WHEN s.dir_id <> ALL($2::bigint[]) AND s.frn <> c.frn AND (s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix) THEN 'X'::"char"
            WHEN s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix OR s.ctime_unix IS DISTINCT FROM c.ctime_unix
              OR s.atime_unix IS DISTINCT FROM c.scanned_atime_unix OR s.frn IS DISTINCT FROM c.frn OR s.owner IS DISTINCT FROM c.owner
              OR s.allocated_bytes IS DISTINCT FROM c.allocated_bytes OR s.link_count IS DISTINCT FROM c.link_count
              OR (s.file_hash IS NOT NULL AND s.file_hash IS DISTINCT FROM c.file_hash) THEN 'C'::"char"
+           WHEN c.stale_metadata THEN 'S'::"char"
          END AS kind,
          coalesce(s.file_hash, CASE WHEN s.size_bytes = c.size_bytes AND s.mtime_unix = c.mtime_unix AND s.ctime_unix = c.ctime_unix THEN c.file_hash END) AS file_hash
        FROM (SELECT * FROM staging_file WHERE tenant_id = $1) s
        FULL JOIN (
          SELECT f.*, d.complete FROM staging_dir d
          CROSS JOIN LATERAL (
-           SELECT tenant_id, file_current_id, dir_id, name, size_bytes, allocated_bytes, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, link_count, file_hash
+           SELECT tenant_id, file_current_id, dir_id, name, size_bytes, allocated_bytes, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, link_count, file_hash, stale_metadata
            FROM file_current
            WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NULL
            OFFSET 0
@@ -113,7 +116,7 @@ export async function diff(client: PoolClient, tenantId: string): Promise<void> 
        ) c ON c.tenant_id = s.tenant_id AND c.dir_id = s.dir_id AND c.name = s.name
      ) compared
      WHERE kind IS NOT NULL`,
-    [tenantId],
+    [tenantId, guarded],
   );
 }
 
@@ -147,6 +150,10 @@ export interface DiffCounts {
   changed: number;
   replaced: number;
   gone: number;
+  /** Rows that are only to be marked as known again. */
+  confirmed: number;
+  /** Directories whose history was brought in step with audit events. */
+  reconciled: number;
 }
 
 export async function countDiff(client: PoolClient, tenantId: string): Promise<DiffCounts> {
@@ -155,11 +162,18 @@ export async function countDiff(client: PoolClient, tenantId: string): Promise<D
     [tenantId],
   );
   const of = (kind: string) => Number(rows.find((row) => row.kind === kind)?.rows ?? 0);
-  return { added: of("A"), returned: of("B"), changed: of("C"), replaced: of("X"), gone: of("G") };
+  return { added: of("A"), returned: of("B"), changed: of("C"), replaced: of("X"), gone: of("G"), confirmed: of("S"), reconciled: 0 };
 }
 
-/** A version of each file that is not as history has it. `$4` are the first ids of blocks of 65,536: see db/id-blocks.ts. */
-export async function appendSeen(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint, blocks: bigint[]): Promise<void> {
+/** A version of each file that is not as history has it, but in the directories `dirty`: see reconcile.ts. `$4` are the first ids of blocks of 65,536: see db/id-blocks.ts. */
+export async function appendSeen(
+  client: PoolClient,
+  tenantId: string,
+  shareId: bigint,
+  scanId: bigint,
+  blocks: bigint[],
+  dirty: bigint[],
+): Promise<void> {
   await client.query(
     `INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
        atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
@@ -167,13 +181,13 @@ export async function appendSeen(client: PoolClient, tenantId: string, shareId: 
        CASE WHEN d.kind IN ('A', 'X') THEN ($4::bigint[])[1 + s.ordinal / 65536] + s.ordinal % 65536 ELSE d.file_current_id END,
        s.size_bytes, s.allocated_bytes, s.atime_unix, s.mtime_unix, s.ctime_unix, s.frn, s.owner, d.file_hash
      FROM staging_diff d JOIN staging_file s ON s.tenant_id = d.tenant_id AND s.ordinal = d.ordinal
-     WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND d.kind <> 'G'`,
-    [tenantId, shareId, scanId, blocks],
+     WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND d.kind NOT IN ('G', 'S') AND s.dir_id <> ALL($5::bigint[])`,
+    [tenantId, shareId, scanId, blocks, dirty],
   );
 }
 
 /** The last version of each file that is gone repeats its last values. */
-export async function appendGone(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint): Promise<void> {
+export async function appendGone(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint, dirty: bigint[]): Promise<void> {
   await client.query(
     `INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
        atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
@@ -182,8 +196,8 @@ export async function appendGone(client: PoolClient, tenantId: string, shareId: 
      FROM staging_diff d CROSS JOIN LATERAL (
        SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND file_current_id = d.file_current_id OFFSET 0
      ) c
-     WHERE d.tenant_id = $1 AND d.kind = 'G'`,
-    [tenantId, shareId, scanId],
+     WHERE d.tenant_id = $1 AND d.kind = 'G' AND c.dir_id <> ALL($4::bigint[])`,
+    [tenantId, shareId, scanId, dirty],
   );
 }
 
@@ -208,7 +222,7 @@ export async function updateChanged(client: PoolClient, tenantId: string): Promi
        atime_updated_utc = CASE WHEN s.atime_unix > c.atime_unix OR c.atime_unix IS NULL THEN now() ELSE c.atime_updated_utc END
      FROM staging_diff d JOIN staging_file s ON s.tenant_id = d.tenant_id AND s.ordinal = d.ordinal
      WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND c.tenant_id = $1 AND c.tenant_id = d.tenant_id
-       AND c.file_current_id = d.file_current_id AND d.kind IN ('C', 'B')`,
+       AND c.file_current_id = d.file_current_id AND d.kind IN ('C', 'B', 'S')`,
     [tenantId],
   );
 }

@@ -1,5 +1,6 @@
 /** Directories that a FULL scan did not list: their files are gone, unless what is above them could not be read. */
 import type { PoolClient } from "pg";
+import { clockMarginSeconds } from "./reconcile.js";
 import type { ScanRow } from "./scans.js";
 
 /** Puts the vanished directories into staging_dir, and analyzes it. */
@@ -13,8 +14,10 @@ export async function stageVanished(client: PoolClient, tenantId: string, scan: 
      INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable)
      SELECT d.tenant_id, d.dir_id, true, false FROM dir d
      WHERE d.tenant_id = $1 AND d.share_id = $2 AND d.last_listed_scan_id IS DISTINCT FROM $3 AND d.missing_since_scan_id IS NULL
+       -- An audit event may have made it, or moved files into it, after the walk had passed.
+       AND (d.last_structural_event_utc IS NULL OR d.last_structural_event_utc < $4::timestamptz - make_interval(secs => $5))
        AND NOT EXISTS (SELECT FROM protected p WHERE p.tenant_id = d.tenant_id AND p.dir_id = d.dir_id)`,
-    [tenantId, scan.shareId, scan.scanId],
+    [tenantId, scan.shareId, scan.scanId, scan.startedUtc, clockMarginSeconds],
   );
   await client.query("ANALYZE staging_dir");
 }

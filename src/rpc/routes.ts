@@ -1,9 +1,14 @@
 /** Every service of the server. */
 import type { ConnectRouter } from "@connectrpc/connect";
+import { DirIds } from "../db/id-blocks.js";
+import { AuditService } from "../gen/frostline/v1/audit_pb.js";
 import { FileService } from "../gen/frostline/v1/file_pb.js";
 import { ScanService } from "../gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../gen/frostline/v1/share_pb.js";
 import { TenantService } from "../gen/frostline/v1/tenant_pb.js";
+import { DirectoryCache } from "../ingest/audit/directory-cache.js";
+import { IngestConnections } from "../ingest/connections.js";
+import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
 import { fileService } from "./file.js";
 import { ScanServiceView } from "./push-view.js";
@@ -11,11 +16,19 @@ import { scanService } from "./scan.js";
 import { shareService } from "./share.js";
 import { tenantService } from "./tenant.js";
 
-export const services = [TenantService, ShareService, ScanService, FileService] as const;
+export const services = [TenantService, ShareService, ScanService, AuditService, FileService] as const;
 
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
   router.service(TenantService, tenantService(deps));
   router.service(ShareService, shareService(deps));
-  router.service(ScanServiceView, scanService(deps));
+  const { pool, ingestPool, config, drainSignal } = deps;
+  // Scans and audit events share the connections that merge: so many work at once, whichever they are.
+  const connections = new IngestConnections(ingestPool, config.ingestPoolMax);
+  const ingest = { pool, connections, dirIds: new DirIds(), openStreams: { count: 0 }, drainSignal };
+  router.service(ScanServiceView, scanService(deps, ingest));
+  router.service(
+    AuditService,
+    auditService(deps, { ...ingest, directories: new DirectoryCache(), prefetchIsAccess: config.prefetchIsAccess }),
+  );
   router.service(FileService, fileService(deps));
 }

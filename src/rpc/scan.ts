@@ -1,9 +1,7 @@
 /** frostline.v1.ScanService */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { DirIds } from "../db/id-blocks.js";
 import { ScanMode, type ScanProblemSchema, type ScanSchema, ScanStatus } from "../gen/frostline/v1/scan_pb.js";
-import { IngestConnections } from "../ingest/connections.js";
 import { abortScan, finishScan } from "../ingest/finish.js";
 import { type IngestContext, pushScan } from "../ingest/push.js";
 import * as scans from "../ingest/scans.js";
@@ -22,9 +20,8 @@ const statuses: Record<scans.ScanStatus, ScanStatus> = {
   ABANDONED: ScanStatus.ABANDONED,
 };
 
-export function scanService({ pool, ingestPool, config, drainSignal }: ServerDeps): ServiceImpl<typeof ScanServiceView> {
-  const connections = new IngestConnections(ingestPool, config.ingestPoolMax);
-  const ingest: IngestContext = { pool, connections, dirIds: new DirIds(), openStreams: { count: 0 }, drainSignal };
+export function scanService({ pool }: ServerDeps, ingest: IngestContext): ServiceImpl<typeof ScanServiceView> {
+  const { connections } = ingest;
   return {
     async startScan({ shareName, mode, uniqueFrn }, context) {
       const start = { shareName, mode: fromMode(mode), uniqueFrn };

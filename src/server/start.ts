@@ -5,6 +5,7 @@ import { createPools, type Pools } from "../db/pool.js";
 import { assertRuntimeRole } from "../db/roles.js";
 import { DomainError } from "../errors.js";
 import type { Logger } from "../log.js";
+import { maintain } from "../maintenance/run.js";
 import type { ServerDeps } from "../rpc/context.js";
 import { toConnectError } from "../rpc/errors.js";
 import { registerServices } from "../rpc/routes.js";
@@ -20,6 +21,8 @@ import { runPhase } from "./phases.js";
 const drainMs = 10_000;
 /** From the abort of what is left to the end of its connections. */
 const abortMs = 2_000;
+/** A background job's transaction, once it is told to end. */
+const maintenanceMs = 10_000;
 const poolsMs = 10_000;
 /** Longer than the database's own deadlines. */
 const databaseMs = 60_000;
@@ -62,9 +65,16 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     http = listening;
     const keys = database.embedded ? (await ensureLocalKeys(pools.query, config.dataDir, listening.address)).keys : undefined;
     log.info({ address: listening.address, embedded: database.embedded }, "listening");
+    const maintenance = maintain({
+      pool: pools.query,
+      log,
+      intervalMs: config.maintenanceIntervalMs,
+      auditKeepDays: config.auditKeepDays,
+      signal: stop.drain.signal,
+    });
     let closed: Promise<void> | undefined;
     const close = () => {
-      closed ??= closeAll(log, stop, listening, pools, database);
+      closed ??= closeAll(log, stop, listening, maintenance, pools, database);
       return closed;
     };
     return { address: listening.address, keys, failed: failure.signal, openCalls: listening.openCalls, close };
@@ -97,13 +107,21 @@ function serve(deps: ServerDeps): Promise<HttpServer> {
   return listen(deps.config.listen, handle, deps.log);
 }
 
-async function closeAll(log: Logger, stop: Stop, http: HttpServer, pools: Pools, database: Database): Promise<void> {
+async function closeAll(
+  log: Logger,
+  stop: Stop,
+  http: HttpServer,
+  maintenance: Promise<void>,
+  pools: Pools,
+  database: Database,
+): Promise<void> {
   const drained = http.drain();
   stop.drain.abort();
   const inTime = await runPhase(log, "drain", drainMs, () => drained);
   stop.abort.abort(toConnectError(new DomainError("UNAVAILABLE", "The server is stopping. Try again.", { reason: "SERVER_STOPPING" })));
   if (!inTime) await runPhase(log, "abort", abortMs, () => drained);
   http.destroy();
+  await runPhase(log, "background jobs", maintenanceMs, () => maintenance);
   await runPhase(log, "pools", poolsMs, () => pools.end());
   await runPhase(log, "database", databaseMs, () => database.stop());
 }

@@ -111,7 +111,7 @@ export const invariants: Invariant[] = [
     holds: "a scan's counts are what history has of it",
     sql: `SELECT format('scan %s: added %s, moved %s, changed %s; history has %s', s.scan_id, s.added, s.moved, s.changed, count(v.scan_id)) AS row
       FROM scan s LEFT JOIN file v ON v.tenant_id = s.tenant_id AND v.share_id = s.share_id AND v.scan_id = s.scan_id AND v.change <> 'R'
-      WHERE s.tenant_id = $1 AND s.history_purged_utc IS NULL GROUP BY s.scan_id, s.added, s.moved, s.changed
+      WHERE s.tenant_id = $1 AND s.history_purged_utc IS NULL AND s.dirs_reconciled = 0 GROUP BY s.scan_id, s.added, s.moved, s.changed
       HAVING s.added + s.moved + s.changed <> count(v.scan_id)`,
   },
   {

@@ -155,7 +155,8 @@ function position(state: ScanServer) {
   };
 }
 
-function definitionOf(method: DescMethod): MethodDefinition<unknown, unknown> {
+/** How grpc-js wants a method described. */
+export function definitionOf(method: DescMethod): MethodDefinition<unknown, unknown> {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind === "client_streaming",
@@ -168,7 +169,7 @@ function definitionOf(method: DescMethod): MethodDefinition<unknown, unknown> {
 }
 
 /** As the real server says it: google.rpc.Status with ErrorInfo and RetryInfo in a trailer. */
-function toStatus(failure: Failure): object {
+export function toStatus(failure: Failure): object {
   const metadata = new Metadata();
   const code = status[failure.code];
   const message = failure.message ?? `made to fail: ${failure.code}`;

@@ -1,0 +1,266 @@
+/**
+ * One transaction of audit batches: cursors locked, what was read before dropped, the rest applied
+ * in order, cursors moved. Holds the share alone: a scan's segments come before or after it.
+ */
+import { createHash } from "node:crypto";
+import type { PoolClient } from "pg";
+import { textArray } from "../../db/array-literals.js";
+import { DomainError } from "../../errors.js";
+import { parseSharePath, splitPath, withAncestors } from "../../paths.js";
+import type { ShareRef } from "../directories.js";
+import { lockShare } from "../locks.js";
+import { advanceCursor, type Cursor, lockCursor } from "./cursors.js";
+import { createDirectory, type DirectoryContext, deleteDirectory, type MakeDirectories, moveDirectory } from "./directories.js";
+import type { DirectoryCache } from "./directory-cache.js";
+import { type Exclusions, isExcluded, loadExclusions } from "./exclusions.js";
+import { type AuditEvent, type Counter, type Counts, Fold, type KnownPath } from "./fold.js";
+import { loadPaths } from "./load.js";
+import { reviveDirectories, storeFolded } from "./store.js";
+
+/** An event as it arrived: its paths as the agent gave them. */
+export interface ReceivedEvent extends AuditEvent {
+  offset: bigint;
+  node: string;
+  actionName: string;
+  refusedReason: string;
+}
+
+export interface Batch {
+  auditFilePath: string;
+  headFingerprint: Uint8Array;
+  startOffset: bigint;
+  endOffset: bigint;
+  events: ReceivedEvent[];
+  /** The file was found shorter than its cursor, and is read from its start. */
+  restarted: boolean;
+}
+
+export interface AuditTarget {
+  share: ShareRef;
+  volumeId: string;
+  prefetchIsAccess: boolean;
+  make: MakeDirectories;
+  directories: DirectoryCache;
+}
+
+/** Applies batches in their order and adds to `counts`. Throws OUT_OF_RANGE for a gap; then nothing is changed. */
+export async function applyBatches(client: PoolClient, target: AuditTarget, batches: Batch[], counts: Counts): Promise<void> {
+  const { share, volumeId } = target;
+  await lockShare(client, share.shareId, "exclusive");
+  const exclusions = await loadExclusions(client, share);
+  const cursors = new Map<string, Cursor>();
+  const fresh: ReceivedEvent[] = [];
+  for (const batch of batches) {
+    const cursor = cursors.get(batch.auditFilePath) ?? (await lockCursor(client, share.tenantId, volumeId, batch.auditFilePath));
+    cursors.set(batch.auditFilePath, cursor);
+    openBatch(cursor, batch);
+    const file = fileKey(cursor.auditFilePath);
+    for (const event of batch.events) {
+      // The time too: where a file was truncated, another line may come to begin at the same byte.
+      event.eventId = `${file}:${cursor.generation}:${event.offset}:${event.timeMicros.toString(36)}`;
+      if (event.offset < cursor.position) counts.duplicate += 1;
+      else fresh.push(event);
+    }
+    if (batch.endOffset > cursor.position) cursor.position = batch.endOffset;
+    cursor.lastEventId = batch.events.at(-1)?.eventId ?? cursor.lastEventId;
+  }
+  const claiming = claimEvents(client, target, fresh);
+  // While the database is at it.
+  const sorted = fresh.map((event) => sort(event, share, exclusions));
+  const claimed = await claiming;
+  const events: AuditEvent[] = [];
+  for (const [at, { eventId }] of fresh.entries()) {
+    const outcome = sorted[at] as AuditEvent | Counter;
+    // Deleted when it is met, so that of one that comes twice the second is a duplicate.
+    if (!claimed.delete(eventId)) counts.duplicate += 1;
+    else if (typeof outcome === "string") counts[outcome] += 1;
+    else events.push(outcome);
+  }
+  await applyEvents(client, target, events, counts);
+  for (const cursor of cursors.values()) await advanceCursor(client, share.tenantId, volumeId, cursor);
+}
+
+/** A file that was replaced, or is shorter than it was, begins anew; otherwise a batch must go on where the cursor stands, or before. */
+function openBatch(cursor: Cursor, batch: Batch): void {
+  const replaced =
+    cursor.headFingerprint.length > 0 &&
+    batch.headFingerprint.length > 0 &&
+    !Buffer.from(cursor.headFingerprint).equals(batch.headFingerprint);
+  const anew = replaced || batch.restarted;
+  if (anew && batch.startOffset === 0n) {
+    // Of one that is only shorter, what is there as before was applied: claimEvents tells.
+    if (replaced) cursor.generation += 1;
+    cursor.position = 0n;
+  }
+  // From the middle of another file than the one that was read: its beginning has to come first.
+  const expected = anew && batch.startOffset > 0n ? 0n : cursor.position;
+  if (batch.startOffset <= expected) {
+    if (batch.headFingerprint.length > 0) cursor.headFingerprint = batch.headFingerprint;
+    return;
+  }
+  throw new DomainError(
+    "OUT_OF_RANGE",
+    `Audit file ${JSON.stringify(batch.auditFilePath)}: expected byte ${expected}, the batch begins at ${batch.startOffset}. Go on with ${expected}.`,
+    { reason: "AUDIT_GAP", metadata: { audit_file_path: batch.auditFilePath, expected_position: String(expected) } },
+  );
+}
+
+/** Stands for an audit file in the ids of its events. `prune_audit_processed()` computes the same. */
+function fileKey(auditFilePath: string): string {
+  return createHash("sha256").update(auditFilePath).digest("base64url").slice(0, 16);
+}
+
+/** Ids of the events that were not processed before; the ledger rows commit with what they did. */
+async function claimEvents(client: PoolClient, target: AuditTarget, events: ReceivedEvent[]): Promise<Set<string>> {
+  const ids = new Set(events.map(({ eventId }) => eventId));
+  if (ids.size === 0) return ids;
+  // What comes back are the few that were known, not the many that are new.
+  const { rows } = await client.query<{ id: string }>(
+    `WITH new AS (
+       INSERT INTO lucid_audit_processed (tenant_id, volume_id, audit_event_id) SELECT $1, $2, id FROM unnest($3::text[]) AS id
+       ON CONFLICT DO NOTHING RETURNING audit_event_id
+     ) SELECT id FROM unnest($3::text[]) AS id WHERE id NOT IN (SELECT audit_event_id FROM new)`,
+    [target.share.tenantId, target.volumeId, textArray([...ids])],
+  );
+  for (const { id } of rows) ids.delete(id);
+  return ids;
+}
+
+/** The event with its paths in the share's normal form, or where an event that is not applied counts. */
+function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): AuditEvent | Counter {
+  if (event.refusedReason !== "") return "refused";
+  if (isExcluded(event, exclusions)) return "excluded";
+  if (event.action === "OTHER") return "ignored";
+  try {
+    const path = parseSharePath(share.srcType, event.path);
+    const targetPath = event.action === "MOVE" ? parseSharePath(share.srcType, event.targetPath) : "";
+    if (path !== "/" && targetPath !== "/") return { ...event, path, targetPath };
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+  }
+  return "refused";
+}
+
+/** Folds runs of events; before one that is of a directory, what was folded is written. */
+async function applyEvents(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts): Promise<void> {
+  if (events.length === 0) return;
+  const run = new Run(client, target, events, counts, await missingScan(client, target.share));
+  for (const [at, event] of events.entries()) {
+    await run.load(at);
+    if (isOfDirectory(event) || !run.fold.apply(event)) {
+      await run.store();
+      await run.applyToDirectory(event);
+    }
+  }
+  await run.store();
+}
+
+function isOfDirectory({ action }: AuditEvent): boolean {
+  return action === "CREATE_DIRECTORY" || action === "DELETE_DIRECTORY";
+}
+
+/** Events whose paths are looked up after one of a directory: another one may follow soon, and makes them unknown again. */
+const loadedAfterDirectory = 64;
+
+class Run {
+  fold: Fold;
+  readonly #client: PoolClient;
+  readonly #target: AuditTarget;
+  readonly #events: AuditEvent[];
+  readonly #counts: Counts;
+  readonly #missingScanId: bigint;
+  readonly #known = new Map<string, KnownPath>();
+  /** Paths that any of the events makes, moves or deletes. */
+  readonly #structural = new Set<string>();
+  /** The event up to which all paths are known, and how many are looked up at the next time. */
+  #loadedTo = 0;
+  #loadAhead: number;
+
+  constructor(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts, missingScanId: bigint) {
+    this.#client = client;
+    this.#target = target;
+    this.#events = events;
+    this.#counts = counts;
+    this.#missingScanId = missingScanId;
+    this.#loadAhead = events.length;
+    for (const { action, path, targetPath } of events) {
+      if (action === "READ" || action === "PREFETCH" || action === "WRITE") continue;
+      this.#structural.add(path);
+      this.#structural.add(targetPath);
+    }
+    this.fold = this.#newFold();
+  }
+
+  /** Loads the paths of the event `at` that are not known yet, with those of events to come. */
+  async load(at: number): Promise<void> {
+    if (at < this.#loadedTo) return;
+    const paths = new Set<string>();
+    for (const { path, targetPath } of this.#events.slice(at, at + this.#loadAhead)) {
+      if (!this.#known.has(path)) paths.add(path);
+      if (targetPath !== "" && !this.#known.has(targetPath)) paths.add(targetPath);
+    }
+    const { share, directories } = this.#target;
+    if (paths.size > 0) await loadPaths(this.#client, { share, directories, structural: this.#structural }, paths, this.#known);
+    this.#loadedTo = at + this.#loadAhead;
+    this.#loadAhead *= 4;
+  }
+
+  async store(): Promise<void> {
+    const { result } = this.fold;
+    this.fold = this.#newFold();
+    if (result.files.size === 0) return;
+    // Directories matter only to files that came, went or moved: where a file was found, one is.
+    const files = [...result.files].filter((file) => file.restructured);
+    const holding = withAncestors(files.filter((file) => !file.missing).map((file) => directoryOf(file.path)));
+    const paths = [...new Set([...result.directories.keys(), ...files.map((file) => directoryOf(file.path)), ...holding])];
+    const { share, directories, make } = this.#target;
+    const ids = await directories.findOrMake(share, paths, make);
+    const dirIdOf = (path: string) => ids.get(path) as bigint;
+    await storeFolded(this.#client, share, result, dirIdOf, this.#missingScanId);
+    await reviveDirectories(this.#client, share, [...holding].map(dirIdOf));
+  }
+
+  /** Afterwards nothing is known any more of what lies below. */
+  async applyToDirectory(event: AuditEvent): Promise<void> {
+    const context: DirectoryContext = {
+      client: this.#client,
+      share: this.#target.share,
+      make: this.#target.make,
+      missingScanId: this.#missingScanId,
+    };
+    const apply = { CREATE_DIRECTORY: createDirectory, DELETE_DIRECTORY: deleteDirectory, MOVE: moveDirectory }[event.action as "MOVE"];
+    this.#counts[await apply(context, event)] += 1;
+    for (const root of [event.path, event.targetPath]) {
+      if (root === "") continue;
+      for (const path of this.#known.keys()) if (path === root || path.startsWith(`${root}/`)) this.#known.delete(path);
+    }
+    this.#loadedTo = 0;
+    this.#loadAhead = loadedAfterDirectory;
+  }
+
+  #newFold(): Fold {
+    return new Fold(this.#known, this.#counts, { prefetchCounts: this.#target.prefetchIsAccess }, directoryOf);
+  }
+}
+
+function directoryOf(path: string): string {
+  return splitPath(path)?.dirPath ?? "/";
+}
+
+/** The newest scan of the share that has ended, else its newest: what an event deletes is missing since then. */
+export async function missingScan(client: PoolClient, share: Pick<ShareRef, "tenantId" | "shareId">): Promise<bigint> {
+  const { rows } = await client.query<{ scan_id: bigint }>(
+    "SELECT scan_id FROM scan WHERE tenant_id = $1 AND share_id = $2 ORDER BY (status <> 'RUNNING') DESC, scan_id DESC LIMIT 1",
+    [share.tenantId, share.shareId],
+  );
+  if (!rows[0]) {
+    throw new DomainError(
+      "FAILED_PRECONDITION",
+      "The share has never been scanned. Scan it, or import a listing, before its audit trail is read.",
+      {
+        reason: "SHARE_NOT_SCANNED",
+      },
+    );
+  }
+  return rows[0].scan_id;
+}

@@ -1,0 +1,95 @@
+/** How far each audit file was read. */
+import type { ClientBase, Pool } from "pg";
+import { inTenant, readTenant } from "../../db/tenant.js";
+import { DomainError } from "../../errors.js";
+
+export interface Cursor {
+  auditFilePath: string;
+  /** The byte after the last line that was applied. */
+  position: bigint;
+  generation: number;
+  headFingerprint: Uint8Array;
+  lastEventId: string | null;
+  lastProcessedUtc: Date;
+}
+
+const selectCursor = `SELECT audit_file_path AS "auditFilePath", last_position AS position, generation, coalesce(head_fingerprint, '') AS "headFingerprint",
+  last_event_id AS "lastEventId", last_processed_utc AS "lastProcessedUtc" FROM lucid_audit_cursor WHERE tenant_id = $1 AND volume_id = $2`;
+
+/** The cursor of a file, made at its start when it is new; locked, so that of two agents on one file the second waits for the first. */
+export async function lockCursor(client: ClientBase, tenantId: string, volumeId: string, auditFilePath: string): Promise<Cursor> {
+  await client.query("INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", [
+    tenantId,
+    volumeId,
+    auditFilePath,
+  ]);
+  const { rows } = await client.query<Cursor>(`${selectCursor} AND audit_file_path = $3 FOR UPDATE`, [tenantId, volumeId, auditFilePath]);
+  return rows[0] as Cursor;
+}
+
+export async function advanceCursor(client: ClientBase, tenantId: string, volumeId: string, cursor: Cursor): Promise<void> {
+  await client.query(
+    `UPDATE lucid_audit_cursor SET last_position = $4, generation = $5, head_fingerprint = $6, last_event_id = $7, last_processed_utc = now()
+     WHERE tenant_id = $1 AND volume_id = $2 AND audit_file_path = $3`,
+    [tenantId, volumeId, cursor.auditFilePath, cursor.position, cursor.generation, cursor.headFingerprint, cursor.lastEventId],
+  );
+}
+
+/** Throws NOT_FOUND when nothing of the file was read. */
+export async function getCursor(pool: Pool, tenantId: string, volumeId: string, auditFilePath: string): Promise<Cursor> {
+  return readTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<Cursor>(`${selectCursor} AND audit_file_path = $3`, [tenantId, volumeId, auditFilePath]);
+    return rows[0] ?? notFound(auditFilePath);
+  });
+}
+
+/** By path, after `after`. */
+export async function listCursors(
+  pool: Pool,
+  tenantId: string,
+  volumeId: string,
+  after: string | undefined,
+  limit: number,
+): Promise<Cursor[]> {
+  return readTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<Cursor>(
+      `${selectCursor} AND ($3::text IS NULL OR audit_file_path > $3) ORDER BY audit_file_path LIMIT $4`,
+      [tenantId, volumeId, after ?? null, limit],
+    );
+    return rows;
+  });
+}
+
+/** Throws NOT_FOUND, and INVALID_ARGUMENT when the position is not before the cursor. */
+export async function resetCursor(
+  pool: Pool,
+  tenantId: string,
+  volumeId: string,
+  auditFilePath: string,
+  position: bigint,
+): Promise<Cursor> {
+  return inTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<Cursor>(`${selectCursor} AND audit_file_path = $3 FOR UPDATE`, [tenantId, volumeId, auditFilePath]);
+    const cursor = rows[0] ?? notFound(auditFilePath);
+    if (position < 0n || position > cursor.position) {
+      throw new DomainError(
+        "INVALID_ARGUMENT",
+        `position is ${position}; the cursor can be set back from ${cursor.position}, to 0 at the least.`,
+        {
+          reason: "INVALID_FIELD",
+          metadata: { field: "position" },
+        },
+      );
+    }
+    // Read again, its events are new ones: a generation of their own.
+    await advanceCursor(client, tenantId, volumeId, { ...cursor, position, generation: cursor.generation + 1 });
+    return { ...cursor, position, generation: cursor.generation + 1 };
+  });
+}
+
+function notFound(auditFilePath: string): never {
+  throw new DomainError("NOT_FOUND", `Nothing of the audit file ${JSON.stringify(auditFilePath)} was read.`, {
+    reason: "CURSOR_NOT_FOUND",
+    metadata: { audit_file_path: auditFilePath },
+  });
+}

@@ -1,0 +1,261 @@
+/**
+ * What a run of audit events does to the files it names: in order, in memory, without the database.
+ * Pure, so that it can be held against a model.
+ *
+ * | event | its path is a file | it is missing | it is not known |
+ * |---|---|---|---|
+ * | READ (and PREFETCH where it counts) | access | waits for a scan | waits |
+ * | WRITE | access; size and mtime are stale | a new file, unless the deletion is newer | a new file |
+ * | CREATE_FILE | stale: it is known | a new file, unless the deletion is newer | a new file |
+ * | MOVE | takes the target's path; a file there is gone | waits | a directory's move, or waits |
+ * | DELETE_FILE | missing | stale | waits |
+ *
+ * Structure (create, move, delete) goes by the newest event's time: each file keeps the time of the
+ * last one applied to it, since order holds only within a node. Directories are not folded: a run
+ * ends before an event that moves or deletes one.
+ */
+
+export type AuditAction =
+  | "OTHER"
+  | "READ"
+  | "PREFETCH"
+  | "WRITE"
+  | "CREATE_FILE"
+  | "CREATE_DIRECTORY"
+  | "MOVE"
+  | "DELETE_FILE"
+  | "DELETE_DIRECTORY";
+
+/** One event, its paths in the share's normal form. */
+export interface AuditEvent {
+  eventId: string;
+  timeMicros: bigint;
+  action: AuditAction;
+  path: string;
+  /** Of a MOVE. */
+  targetPath: string;
+  user: string;
+  host: string;
+}
+
+export const counterNames = [
+  "applied",
+  "duplicate",
+  "stale",
+  "inserted",
+  "waiting",
+  "moved",
+  "deleted",
+  "excluded",
+  "refused",
+  "ignored",
+] as const;
+export type Counter = (typeof counterNames)[number];
+export type Counts = Record<Counter, number>;
+
+export function newCounts(): Counts {
+  return { applied: 0, duplicate: 0, stale: 0, inserted: 0, waiting: 0, moved: 0, deleted: 0, excluded: 0, refused: 0, ignored: 0 };
+}
+
+/** A file as the fold knows it; changed in place. */
+export interface AuditFile {
+  /** Undefined for a file that an event of this run made known. */
+  fileCurrentId: bigint | undefined;
+  path: string;
+  /** Where it was when it was loaded; undefined for a new one. */
+  loadedPath: string | undefined;
+  atimeUnix: bigint | undefined;
+  /** Time of the last structural event applied to it. */
+  structuralMicros: bigint | undefined;
+  /** Its tier object, when it is STUBBED. */
+  stubbedTierId: bigint | undefined;
+  missing: boolean;
+  touched: boolean;
+  /** Written: size and mtime are no longer known. */
+  stale: boolean;
+  /** Made, moved or deleted in this run. */
+  restructured: boolean;
+}
+
+/** What is known of a path: a live file, or when a file of that name was last deleted. */
+export interface KnownPath {
+  live: AuditFile | undefined;
+  /** True when a missing row of that name exists. */
+  wasThere: boolean;
+  deletedMicros: bigint | undefined;
+}
+
+export interface Access {
+  file: AuditFile;
+  event: AuditEvent;
+  oldAtimeUnix: bigint | undefined;
+  newAtimeUnix: bigint;
+}
+
+/** The outcome of a run. */
+export interface Folded {
+  files: Set<AuditFile>;
+  accesses: Access[];
+  /** Newest structural event by directory whose entries changed. */
+  directories: Map<string, bigint>;
+}
+
+export interface FoldOptions {
+  prefetchCounts: boolean;
+}
+
+export class Fold {
+  readonly result: Folded = { files: new Set(), accesses: [], directories: new Map() };
+  readonly #known: Map<string, KnownPath>;
+  readonly #counts: Counts;
+  readonly #options: FoldOptions;
+  readonly #dirOf: (path: string) => string;
+
+  /** `known` has every path that the events name. `dirOf` gives a path's directory. */
+  constructor(known: Map<string, KnownPath>, counts: Counts, options: FoldOptions, dirOf: (path: string) => string) {
+    this.#known = known;
+    this.#counts = counts;
+    this.#options = options;
+    this.#dirOf = dirOf;
+  }
+
+  /** Applies an event and counts it. False, and nothing done, when the event is of a path that is no known file and may be a directory. */
+  apply(event: AuditEvent): boolean {
+    switch (event.action) {
+      case "READ":
+        this.#count(this.#read(event));
+        return true;
+      case "PREFETCH":
+        this.#count(this.#options.prefetchCounts ? this.#read(event) : "excluded");
+        return true;
+      case "WRITE":
+        this.#count(this.#write(event));
+        return true;
+      case "CREATE_FILE":
+        this.#count(this.#create(event));
+        return true;
+      case "DELETE_FILE":
+        this.#count(this.#delete(event));
+        return true;
+      case "MOVE":
+        return this.#move(event);
+      default:
+        throw new Error(`${event.action} is not folded`);
+    }
+  }
+
+  #count(counter: Counter): void {
+    this.#counts[counter] += 1;
+  }
+
+  #at(path: string): KnownPath {
+    const known = this.#known.get(path);
+    if (!known) throw new Error(`the path ${JSON.stringify(path)} was not loaded`);
+    return known;
+  }
+
+  #read(event: AuditEvent): Counter {
+    const { live } = this.#at(event.path);
+    return live ? this.#access(live, event) : "waiting";
+  }
+
+  #access(file: AuditFile, event: AuditEvent): Counter {
+    const seconds = event.timeMicros / 1_000_000n;
+    const oldAtimeUnix = file.atimeUnix;
+    if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return "stale";
+    file.atimeUnix = seconds;
+    file.touched = true;
+    this.result.files.add(file);
+    this.result.accesses.push({ file, event, oldAtimeUnix, newAtimeUnix: seconds });
+    return "applied";
+  }
+
+  #write(event: AuditEvent): Counter {
+    const { live } = this.#at(event.path);
+    if (!live) return this.#insert(event);
+    live.stale = true;
+    this.result.files.add(live);
+    return this.#access(live, event);
+  }
+
+  #create(event: AuditEvent): Counter {
+    return this.#at(event.path).live ? "stale" : this.#insert(event);
+  }
+
+  /** A file that only this event tells of, unless the path was deleted later than that. */
+  #insert(event: AuditEvent): Counter {
+    const known = this.#at(event.path);
+    if (known.deletedMicros !== undefined && known.deletedMicros >= event.timeMicros) return "stale";
+    const file: AuditFile = {
+      fileCurrentId: undefined,
+      path: event.path,
+      loadedPath: undefined,
+      atimeUnix: event.timeMicros / 1_000_000n,
+      structuralMicros: event.timeMicros,
+      stubbedTierId: undefined,
+      missing: false,
+      touched: true,
+      stale: false,
+      restructured: true,
+    };
+    known.live = file;
+    this.#restructure(file, event, event.path);
+    return "inserted";
+  }
+
+  #delete(event: AuditEvent): Counter {
+    const known = this.#at(event.path);
+    const { live } = known;
+    if (!live) return known.wasThere ? "stale" : "waiting";
+    if (isNewer(live.structuralMicros, event)) return "stale";
+    this.#remove(known, live, event);
+    return "deleted";
+  }
+
+  #remove(known: KnownPath, file: AuditFile, event: AuditEvent): void {
+    known.live = undefined;
+    known.wasThere = true;
+    if (known.deletedMicros === undefined || known.deletedMicros < event.timeMicros) known.deletedMicros = event.timeMicros;
+    file.missing = true;
+    file.structuralMicros = event.timeMicros;
+    this.#restructure(file, event, file.path);
+  }
+
+  #move(event: AuditEvent): boolean {
+    const from = this.#at(event.path);
+    const file = from.live;
+    if (!file) return false;
+    if (event.path === event.targetPath || isNewer(file.structuralMicros, event)) {
+      this.#count("stale");
+      return true;
+    }
+    const to = this.#at(event.targetPath);
+    if (to.live && isNewer(to.live.structuralMicros, event)) {
+      this.#count("stale");
+      return true;
+    }
+    if (to.live) this.#remove(to, to.live, event);
+    // Its row goes along: nothing stays behind that would tell of it, in this run or in the next.
+    from.live = undefined;
+    this.#restructure(file, event, event.path);
+    file.path = event.targetPath;
+    file.structuralMicros = event.timeMicros;
+    to.live = file;
+    this.#restructure(file, event, event.targetPath);
+    this.#count("moved");
+    return true;
+  }
+
+  #restructure(file: AuditFile, event: AuditEvent, path: string): void {
+    file.restructured = true;
+    this.result.files.add(file);
+    const dirPath = this.#dirOf(path);
+    const last = this.result.directories.get(dirPath);
+    if (last === undefined || last < event.timeMicros) this.result.directories.set(dirPath, event.timeMicros);
+  }
+}
+
+/** Of two structural events the newer counts; of the same moment, the one that comes later. */
+function isNewer(structuralMicros: bigint | undefined, event: AuditEvent): boolean {
+  return structuralMicros !== undefined && structuralMicros > event.timeMicros;
+}

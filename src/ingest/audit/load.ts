@@ -1,0 +1,118 @@
+/** What the database knows of the paths that audit events name. */
+import type { ClientBase } from "pg";
+import { plainArray, textArray } from "../../db/array-literals.js";
+import { splitPath } from "../../paths.js";
+import type { ShareRef } from "../directories.js";
+import type { DirectoryCache } from "./directory-cache.js";
+import type { AuditFile, KnownPath } from "./fold.js";
+
+interface Key {
+  path: string;
+  dirId: bigint;
+  name: string;
+}
+
+interface PathRow {
+  ordinal: number;
+  file_current_id: bigint | null;
+  atime_unix: bigint | null;
+  structural_micros: bigint | null;
+  was_there: boolean;
+  deleted_micros: bigint | null;
+}
+
+export interface LoadContext {
+  share: ShareRef;
+  directories: DirectoryCache;
+  /** Paths that an event makes, moves or deletes: what was deleted before under their names matters too. */
+  structural: ReadonlySet<string>;
+}
+
+/** Adds what is known of `paths` to `known`. The share's exclusive lock is held: nothing of it changes meanwhile. */
+export async function loadPaths(
+  client: ClientBase,
+  context: LoadContext,
+  paths: Set<string>,
+  known: Map<string, KnownPath>,
+): Promise<void> {
+  const { share, structural } = context;
+  const keys = await findKeys(client, context, paths, known);
+  if (keys.length === 0) return;
+  const { rows } = await client.query<PathRow>(
+    `SELECT k.ordinal, c.file_current_id, c.atime_unix, (extract(epoch FROM c.last_structural_event_utc) * 1000000)::bigint AS structural_micros,
+       m.names > 0 AS was_there, m.deleted_micros
+     FROM (
+       -- In the order of the index: files of one directory lie side by side.
+       SELECT * FROM unnest($2::integer[], $3::bigint[], $4::text[], $5::boolean[]) AS k (ordinal, dir_id, name, structural) ORDER BY dir_id
+     ) k
+     LEFT JOIN LATERAL (
+       SELECT f.file_current_id, f.atime_unix, f.last_structural_event_utc FROM file_current f
+       WHERE f.tenant_id = $1 AND f.dir_id = k.dir_id AND f.name = k.name AND f.missing_since_scan_id IS NULL LIMIT 1
+     ) c ON true
+     CROSS JOIN LATERAL (
+       SELECT count(*) AS names, (extract(epoch FROM max(f.last_structural_event_utc)) * 1000000)::bigint AS deleted_micros FROM file_current f
+       WHERE (k.structural OR c.file_current_id IS NULL)
+         AND f.tenant_id = $1 AND f.dir_id = k.dir_id AND f.name = k.name AND f.missing_since_scan_id IS NOT NULL
+     ) m`,
+    [
+      share.tenantId,
+      plainArray(keys.map((_, at) => at)),
+      plainArray(keys.map(({ dirId }) => dirId)),
+      textArray(keys.map(({ name }) => name)),
+      plainArray(keys.map(({ path }) => structural.has(path))),
+    ],
+  );
+  const files = new Map<bigint, AuditFile>();
+  for (const row of rows) {
+    const { path } = keys[row.ordinal] as Key;
+    const live = row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row);
+    if (live?.fileCurrentId !== undefined) files.set(live.fileCurrentId, live);
+    known.set(path, { live, wasThere: row.was_there, deletedMicros: row.deleted_micros ?? undefined });
+  }
+  await loadStubbed(client, share, files);
+}
+
+/** Of a path whose directory has no row nothing is known. */
+async function findKeys(
+  client: ClientBase,
+  { share, directories }: LoadContext,
+  paths: Set<string>,
+  known: Map<string, KnownPath>,
+): Promise<Key[]> {
+  const places = Array.from(paths, (path) => ({ path, ...(splitPath(path) ?? { dirPath: "/", name: "" }) }));
+  const dirIds = await directories.find(client, share, new Set(places.map(({ dirPath }) => dirPath)));
+  const keys: Key[] = [];
+  for (const { path, dirPath, name } of places) {
+    const dirId = dirIds.get(dirPath);
+    if (dirId === undefined) known.set(path, { live: undefined, wasThere: false, deletedMicros: undefined });
+    else keys.push({ path, dirId, name });
+  }
+  return keys;
+}
+
+/** A statement of its own: while few files are tiered, the planner would read all of them again for each path. */
+async function loadStubbed(client: ClientBase, share: ShareRef, files: Map<bigint, AuditFile>): Promise<void> {
+  const { rows } = await client.query<{ tier_id: bigint; file_current_id: bigint }>(
+    "SELECT tier_id, file_current_id FROM tier_object WHERE tenant_id = $1 AND file_current_id = ANY($2::bigint[]) AND state = 'STUBBED'",
+    [share.tenantId, plainArray([...files.keys()])],
+  );
+  for (const row of rows) {
+    const file = files.get(row.file_current_id);
+    if (file) file.stubbedTierId = row.tier_id;
+  }
+}
+
+function toFile(path: string, fileCurrentId: bigint, row: PathRow): AuditFile {
+  return {
+    fileCurrentId,
+    path,
+    loadedPath: path,
+    atimeUnix: row.atime_unix ?? undefined,
+    structuralMicros: row.structural_micros ?? undefined,
+    stubbedTierId: undefined,
+    missing: false,
+    touched: false,
+    stale: false,
+    restructured: false,
+  };
+}

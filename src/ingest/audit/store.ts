@@ -1,0 +1,227 @@
+/** Writes what a run of events did: a handful of set-wise statements, whatever the run's length. */
+import type { ClientBase } from "pg";
+import { plainArray, textArray } from "../../db/array-literals.js";
+import { takeFileBlocks } from "../../db/id-blocks.js";
+import { splitPath } from "../../paths.js";
+import type { ShareRef } from "../directories.js";
+import { extensionOf } from "../records.js";
+import type { Access, AuditFile, Folded } from "./fold.js";
+
+/** Ids of directories by path; has every directory that the run's files lie in. */
+export type DirIdOf = (dirPath: string) => bigint;
+
+/** `missingScanId`: the scan that files which an event deleted are said to be missing since. */
+export async function storeFolded(
+  client: ClientBase,
+  share: ShareRef,
+  folded: Folded,
+  dirIdOf: DirIdOf,
+  missingScanId: bigint,
+): Promise<void> {
+  const files = [...folded.files];
+  const known = files.filter((file) => file.loadedPath !== undefined);
+  await clearPaths(
+    client,
+    share.tenantId,
+    known.filter((file) => file.restructured),
+    missingScanId,
+  );
+  await insertNew(
+    client,
+    share,
+    files.filter((file) => file.fileCurrentId === undefined),
+    dirIdOf,
+    missingScanId,
+  );
+  await placeMoved(
+    client,
+    share.tenantId,
+    known.filter((file) => file.restructured && !file.missing),
+    dirIdOf,
+  );
+  const touching = touch(
+    client,
+    share.tenantId,
+    known.filter((file) => (file.touched || file.stale) && !file.missing),
+  );
+  // Written out while the database is at it.
+  const columns = accessColumns(folded.accesses);
+  await touching;
+  await markDirectories(client, share, folded.directories, dirIdOf);
+  await logAccesses(client, share, columns);
+  await warm(client, share.tenantId, folded.accesses);
+  for (const file of files) {
+    file.loadedPath = file.missing ? undefined : file.path;
+    file.touched = file.stale = file.restructured = false;
+  }
+}
+
+/** Rows first leave their old paths, so that the order in which they take the new ones does not matter. Deleted ones stay so. */
+async function clearPaths(client: ClientBase, tenantId: string, files: AuditFile[], missingScanId: bigint): Promise<void> {
+  if (files.length === 0) return;
+  await client.query(
+    `UPDATE file_current c SET missing_since_scan_id = $3, last_structural_event_utc = to_timestamp(f.micros / 1000000.0), updated_utc = now()
+     FROM unnest($2::bigint[], $4::bigint[]) AS f (file_current_id, micros)
+     WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
+    [tenantId, plainArray(files.map(idOf)), missingScanId, plainArray(files.map((file) => file.structuralMicros))],
+  );
+}
+
+async function placeMoved(client: ClientBase, tenantId: string, files: AuditFile[], dirIdOf: DirIdOf): Promise<void> {
+  if (files.length === 0) return;
+  const places = files.map((file) => placeOf(file, dirIdOf));
+  await client.query(
+    `UPDATE file_current c SET dir_id = f.dir_id, name = f.name, file_extension = f.extension, missing_since_scan_id = NULL
+     FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS f (file_current_id, dir_id, name, extension)
+     WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
+    [
+      tenantId,
+      plainArray(files.map(idOf)),
+      plainArray(places.map(({ dirId }) => dirId)),
+      textArray(places.map(({ name }) => name)),
+      textArray(places.map(({ extension }) => extension)),
+    ],
+  );
+}
+
+/** Files that only an event tells of: no scan has seen size or times. One that was deleted again leaves its row as well. */
+async function insertNew(client: ClientBase, share: ShareRef, files: AuditFile[], dirIdOf: DirIdOf, missingScanId: bigint): Promise<void> {
+  if (files.length === 0) return;
+  const blocks = await takeFileBlocks(client, files.length);
+  files.forEach((file, at) => {
+    file.fileCurrentId = (blocks[at >> 16] as bigint) + BigInt(at & 0xffff);
+  });
+  const places = files.map((file) => placeOf(file, dirIdOf));
+  await client.query(
+    `INSERT INTO file_current (tenant_id, file_current_id, share_id, dir_id, name, file_extension, metadata_complete, stale_metadata,
+       atime_unix, last_accessed_source, last_structural_event_utc, missing_since_scan_id)
+     SELECT $1, f.file_current_id, $2, f.dir_id, f.name, f.extension, false, true, f.atime_unix, 'lucidlink_audit', to_timestamp(f.micros / 1000000.0),
+       CASE WHEN f.missing THEN $10::bigint END
+     FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::boolean[])
+       AS f (file_current_id, dir_id, name, extension, atime_unix, micros, missing)`,
+    [
+      share.tenantId,
+      share.shareId,
+      plainArray(files.map(idOf)),
+      plainArray(places.map(({ dirId }) => dirId)),
+      textArray(places.map(({ name }) => name)),
+      textArray(places.map(({ extension }) => extension)),
+      plainArray(files.map((file) => file.atimeUnix)),
+      plainArray(files.map((file) => file.structuralMicros)),
+      plainArray(files.map((file) => file.missing)),
+      missingScanId,
+    ],
+  );
+}
+
+/** Access times never go back: GREATEST, so that a scan and an event may come in either order. */
+async function touch(client: ClientBase, tenantId: string, files: AuditFile[]): Promise<void> {
+  if (files.length === 0) return;
+  await client.query(
+    `UPDATE file_current c SET
+       atime_unix = GREATEST(c.atime_unix, f.atime_unix), stale_metadata = c.stale_metadata OR f.stale, updated_utc = now(),
+       last_accessed_source = CASE WHEN f.touched THEN 'lucidlink_audit' ELSE c.last_accessed_source END,
+       atime_updated_utc = CASE WHEN f.touched THEN now() ELSE c.atime_updated_utc END
+     FROM (
+       SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[]) AS f (file_current_id, atime_unix, touched, stale) ORDER BY file_current_id
+     ) f
+     WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
+    [
+      tenantId,
+      plainArray(files.map(idOf)),
+      plainArray(files.map((file) => file.atimeUnix)),
+      plainArray(files.map((file) => file.touched)),
+      plainArray(files.map((file) => file.stale)),
+    ],
+  );
+}
+
+/** Directories that hold something exist, whatever was known of them before. */
+export async function reviveDirectories(client: ClientBase, share: ShareRef, dirIds: bigint[]): Promise<void> {
+  if (dirIds.length === 0) return;
+  await client.query(
+    "UPDATE dir SET missing_since_scan_id = NULL WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[]) AND missing_since_scan_id IS NOT NULL",
+    [share.tenantId, plainArray(dirIds)],
+  );
+}
+
+/** History no longer agrees with the current state there: the next scan compares with history itself. */
+export async function markDirectories(
+  client: ClientBase,
+  share: ShareRef,
+  directories: Map<string, bigint>,
+  dirIdOf: DirIdOf,
+): Promise<void> {
+  if (directories.size === 0) return;
+  await client.query(
+    `UPDATE dir d SET history_dirty = true,
+       last_structural_event_utc = GREATEST(d.last_structural_event_utc, to_timestamp(n.micros / 1000000.0))
+     FROM unnest($2::bigint[], $3::bigint[]) AS n (dir_id, micros)
+     WHERE d.tenant_id = $1 AND d.dir_id = n.dir_id`,
+    [share.tenantId, plainArray([...directories.keys()].map(dirIdOf)), plainArray([...directories.values()])],
+  );
+}
+
+/** The parameters of `logAccesses`; undefined when there is nothing to log. */
+function accessColumns(accesses: Access[]): string[] | undefined {
+  if (accesses.length === 0) return undefined;
+  return [
+    plainArray(accesses.map(({ file }) => idOf(file))),
+    plainArray(accesses.map(({ oldAtimeUnix }) => oldAtimeUnix)),
+    plainArray(accesses.map(({ newAtimeUnix }) => newAtimeUnix)),
+    textArray(accesses.map(({ event }) => event.user)),
+    textArray(accesses.map(({ event }) => event.host)),
+    textArray(accesses.map(({ event }) => event.eventId)),
+    plainArray(accesses.map(({ event }) => event.timeMicros)),
+  ];
+}
+
+async function logAccesses(client: ClientBase, share: ShareRef, columns: string[] | undefined): Promise<void> {
+  if (columns === undefined) return;
+  await client.query(
+    `INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_atime_unix, new_atime_unix, source, actor, host, event_id, event_utc)
+     SELECT $1, 'access', $2, a.file_current_id, a.old_atime_unix, a.new_atime_unix, 'lucidlink_audit', nullif(a.actor, ''), nullif(a.host, ''), a.event_id,
+       to_timestamp(a.micros / 1000000.0)
+     FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bigint[])
+       AS a (file_current_id, old_atime_unix, new_atime_unix, actor, host, event_id, micros)
+     ORDER BY a.file_current_id`,
+    [share.tenantId, share.shareId, ...columns],
+  );
+}
+
+/** Accesses to tiered files. Positions are allotted under a lock of the tenant, so that they become visible in their order. */
+async function warm(client: ClientBase, tenantId: string, accesses: Access[]): Promise<void> {
+  const warming = accesses.filter(({ file }) => file.stubbedTierId !== undefined);
+  if (warming.length === 0) return;
+  await client.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [`warming ${tenantId}`]);
+  await client.query(
+    `WITH event AS (
+       SELECT w.tier_id, to_timestamp(w.micros / 1000000.0) AS event_utc, w.actor, w.host, w.ordinal
+       FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY AS w (tier_id, micros, actor, host, ordinal)
+     ), counted AS (
+       UPDATE tier_object t SET access_count = t.access_count + n.accesses, last_accessed_utc = GREATEST(t.last_accessed_utc, n.last_utc)
+       FROM (SELECT tier_id, count(*) AS accesses, max(event_utc) AS last_utc FROM event GROUP BY tier_id) n
+       WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id
+     )
+     INSERT INTO warming_event (tenant_id, position, tier_id, event_utc, actor, host)
+     SELECT $1, (SELECT coalesce(max(position), 0) FROM warming_event WHERE tenant_id = $1) + ordinal, tier_id, event_utc, nullif(actor, ''), nullif(host, '') FROM event`,
+    [
+      tenantId,
+      plainArray(warming.map(({ file }) => file.stubbedTierId)),
+      plainArray(warming.map(({ event }) => event.timeMicros)),
+      textArray(warming.map(({ event }) => event.user)),
+      textArray(warming.map(({ event }) => event.host)),
+    ],
+  );
+}
+
+function idOf(file: AuditFile): bigint {
+  if (file.fileCurrentId === undefined) throw new Error(`${JSON.stringify(file.path)} has no row yet`);
+  return file.fileCurrentId;
+}
+
+function placeOf(file: AuditFile, dirIdOf: DirIdOf): { dirId: bigint; name: string; extension: string } {
+  const place = splitPath(file.path);
+  if (!place) throw new Error("the root is no file");
+  return { dirId: dirIdOf(place.dirPath), name: place.name, extension: Buffer.from(extensionOf(Buffer.from(place.name))).toString() };
+}

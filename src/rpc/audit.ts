@@ -1,0 +1,124 @@
+/** frostline.v1.AuditService */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  AuditAction,
+  type AuditCursorSchema,
+  type AuditEvent,
+  type AuditExclusion,
+  AuditExclusionKind,
+  type AuditService,
+  type PushAuditRequest,
+} from "../gen/frostline/v1/audit_pb.js";
+import type { ReceivedEvent } from "../ingest/audit/apply-batches.js";
+import * as cursors from "../ingest/audit/cursors.js";
+import * as exclusions from "../ingest/audit/exclusions.js";
+import type * as fold from "../ingest/audit/fold.js";
+import { type AuditContext, type AuditMessage, pushAudit } from "../ingest/audit/push-audit.js";
+import { getShare } from "../tenancy/shares.js";
+import { invalidField } from "../tenancy/validate.js";
+import { caller, type ServerDeps } from "./context.js";
+import { decodePageToken, encodePageToken, pageSize } from "./pages.js";
+
+const actions: Record<AuditAction, fold.AuditAction> = {
+  [AuditAction.UNSPECIFIED]: "OTHER",
+  [AuditAction.READ]: "READ",
+  [AuditAction.PREFETCH]: "PREFETCH",
+  [AuditAction.WRITE]: "WRITE",
+  [AuditAction.CREATE_FILE]: "CREATE_FILE",
+  [AuditAction.CREATE_DIRECTORY]: "CREATE_DIRECTORY",
+  [AuditAction.MOVE]: "MOVE",
+  [AuditAction.DELETE_FILE]: "DELETE_FILE",
+  [AuditAction.DELETE_DIRECTORY]: "DELETE_DIRECTORY",
+};
+const kinds = new Map<AuditExclusionKind, exclusions.ExclusionKind>([
+  [AuditExclusionKind.USER, "user"],
+  [AuditExclusionKind.HOST, "host"],
+  [AuditExclusionKind.NODE, "node"],
+  [AuditExclusionKind.ACTION, "action"],
+]);
+/** Microseconds of the years 0001 and 9999: what a timestamptz, and any calendar, can show. */
+const earliestMicros = -62_135_596_800_000_000n;
+const latestMicros = 253_402_300_799_999_999n;
+
+export function auditService(deps: ServerDeps, context: AuditContext): ServiceImpl<typeof AuditService> {
+  const { pool } = deps;
+  const volumeOf = async (tenantId: string, shareName: string) => (await getShare(pool, tenantId, shareName)).volume_id ?? "";
+  return {
+    async pushAudit(messages, call) {
+      const counts = await pushAudit(context, caller(call).tenantId, received(messages));
+      return { counts: Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, BigInt(value)])) };
+    },
+    async getAuditCursor({ shareName, auditFilePath }, call) {
+      const { tenantId } = caller(call);
+      return { cursor: toCursor(await cursors.getCursor(pool, tenantId, await volumeOf(tenantId, shareName), auditFilePath)) };
+    },
+    async listAuditCursors(request, call) {
+      const { tenantId } = caller(call);
+      const size = pageSize(request.pageSize, 1000, 10_000);
+      const after = decodePageToken(request.pageToken, 1)?.[0];
+      const rows = await cursors.listCursors(pool, tenantId, await volumeOf(tenantId, request.shareName), after, size);
+      const last = rows.at(-1);
+      return { cursors: rows.map(toCursor), nextPageToken: last && rows.length === size ? encodePageToken([last.auditFilePath]) : "" };
+    },
+    async resetAuditCursor({ shareName, auditFilePath, position }, call) {
+      const { tenantId } = caller(call);
+      return { cursor: toCursor(await cursors.resetCursor(pool, tenantId, await volumeOf(tenantId, shareName), auditFilePath, position)) };
+    },
+    async listAuditExclusions(_, call) {
+      return { exclusions: (await exclusions.listExclusions(pool, caller(call).tenantId)).map(toExclusion) };
+    },
+    async addAuditExclusion({ exclusion }, call) {
+      const wanted = fromExclusion(exclusion);
+      await exclusions.addExclusion(pool, caller(call).tenantId, wanted);
+      return { exclusion: toExclusion(wanted) };
+    },
+    async removeAuditExclusion({ exclusion }, call) {
+      await exclusions.removeExclusion(pool, caller(call).tenantId, fromExclusion(exclusion));
+      return {};
+    },
+  };
+}
+
+async function* received(messages: AsyncIterable<PushAuditRequest>): AsyncGenerator<AuditMessage> {
+  for await (const { message } of messages) {
+    if (message.case === "open") yield { open: message.value };
+    else if (message.case === "batch") yield { batch: { ...message.value, events: checked(message.value) } };
+    else throw invalidField("message", "is neither `open` nor `batch`.");
+  }
+}
+
+/** Events of a batch lie in it, one behind the other. */
+function checked(batch: { auditFilePath: string; startOffset: bigint; endOffset: bigint; events: AuditEvent[] }): ReceivedEvent[] {
+  if (batch.auditFilePath === "" || batch.auditFilePath.length > 4096)
+    throw invalidField("audit_file_path", "must have 1 to 4,096 characters.");
+  if (batch.startOffset < 0n || batch.endOffset < batch.startOffset) throw invalidField("start_offset, end_offset", "are not in order.");
+  let last = batch.startOffset - 1n;
+  return batch.events.map((event) => {
+    if (event.offset <= last || event.offset >= batch.endOffset)
+      throw invalidField("events.offset", `is ${event.offset}: outside its batch, or not in order.`);
+    last = event.offset;
+    const outOfTime = event.timeMicros < earliestMicros || event.timeMicros > latestMicros;
+    const refusedReason = event.refusedReason !== "" ? event.refusedReason : outOfTime ? "the time is outside the years 0001 to 9999" : "";
+    return { ...event, action: actions[event.action] ?? "OTHER", refusedReason, eventId: "" };
+  });
+}
+
+function toCursor(cursor: cursors.Cursor): MessageInitShape<typeof AuditCursorSchema> {
+  const { auditFilePath, position, headFingerprint, generation, lastProcessedUtc } = cursor;
+  return { auditFilePath, position, headFingerprint, generation, lastProcessedTime: timestampFromDate(lastProcessedUtc) };
+}
+
+function fromExclusion(exclusion: AuditExclusion | undefined): exclusions.Exclusion {
+  const kind = kinds.get(exclusion?.kind ?? AuditExclusionKind.UNSPECIFIED);
+  if (!exclusion || kind === undefined) throw invalidField("exclusion.kind", "must be USER, HOST, NODE or ACTION.");
+  if (exclusion.value === "" || exclusion.value.length > 1000 || exclusion.value.includes("\0"))
+    throw invalidField("exclusion.value", "must have 1 to 1,000 characters, and no NUL.");
+  return { shareName: exclusion.shareName === "" ? undefined : exclusion.shareName, kind, value: exclusion.value };
+}
+
+function toExclusion({ shareName, kind, value }: exclusions.Exclusion) {
+  const found = [...kinds].find(([, name]) => name === kind);
+  return { shareName: shareName ?? "", kind: found?.[0] ?? AuditExclusionKind.UNSPECIFIED, value };
+}

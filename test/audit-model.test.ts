@@ -1,0 +1,185 @@
+/** Random audit events against a plain model of the same rules: whatever the cut into batches, and with everything sent twice. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Batch, ReceivedEvent } from "../src/ingest/audit/apply-batches.js";
+import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
+import type { AuditAction, Counts } from "../src/ingest/audit/fold.js";
+import { pushAudit } from "../src/ingest/audit/push-audit.js";
+import { dirOf, Model } from "./support/audit-model.js";
+import { type FakeTree, type IngestFixture, ingestFixture, treeChunks } from "./support/ingest.js";
+import { createTestDatabase, type TestDatabase } from "./support/postgres.js";
+import { type Random, seededRandom } from "./support/random.js";
+import { createTestTenant } from "./support/tenant.js";
+
+let database: TestDatabase;
+let fixture: IngestFixture;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  fixture = await ingestFixture(database, (await createTestTenant(database)).tenantId);
+});
+afterAll(async () => {
+  await fixture.close();
+  await database.drop();
+});
+
+const startSeconds = 1_780_000_000;
+
+/** Events that mostly make sense, by nodes whose clocks are up to a minute apart. */
+function randomEvent(random: Random, model: Model, offset: number): ReceivedEvent {
+  const anyPath = () => `/${Array.from({ length: random.between(1, 3) }, () => `d${random.between(1, 4)}`).join("/")}`;
+  const files = [...model.files.keys()];
+  const dirs = [...model.dirs].filter((dir) => dir !== "/");
+  const knownFile = () => (files.length > 0 && random.next() < 0.9 ? random.pick(files) : `${anyPath()}/f${random.between(1, 60)}`);
+  const knownDir = () => (dirs.length > 0 && random.next() < 0.9 ? random.pick(dirs) : anyPath());
+  const newFile = () => `${knownDir()}/f${random.between(1, 60)}`;
+  const kinds: [number, AuditAction, () => [string, string]][] = [
+    [0.45, "READ", () => [knownFile(), ""]],
+    [0.5, "PREFETCH", () => [knownFile(), ""]],
+    [0.65, "WRITE", () => [knownFile(), ""]],
+    [0.75, "CREATE_FILE", () => [newFile(), ""]],
+    [0.85, "MOVE", () => [knownFile(), random.next() < 0.3 ? knownFile() : newFile()]],
+    [0.88, "MOVE", () => [knownDir(), random.next() < 0.5 ? anyPath() : `${knownDir()}/d${random.between(1, 4)}`]],
+    [0.95, "DELETE_FILE", () => [knownFile(), ""]],
+    [0.965, "DELETE_DIRECTORY", () => [knownDir(), ""]],
+    [0.99, "CREATE_DIRECTORY", () => [anyPath(), ""]],
+    [1, "OTHER", () => [knownFile(), ""]],
+  ];
+  const at = random.next();
+  const [, action, paths] = kinds.find(([below]) => at < below) as (typeof kinds)[number];
+  const [path, targetPath] = paths();
+  const timeMicros = BigInt(startSeconds + 1000 + offset + random.between(-60, 60)) * 1_000_000n + BigInt(random.between(0, 999_999));
+  return {
+    eventId: "",
+    offset: BigInt(offset),
+    timeMicros,
+    action,
+    path,
+    targetPath,
+    user: "ann",
+    host: "desk",
+    node: "n1",
+    actionName: action,
+    refusedReason: "",
+  };
+}
+
+function batchOf(events: ReceivedEvent[]): Batch {
+  const first = events[0] as ReceivedEvent;
+  const last = events.at(-1) as ReceivedEvent;
+  return {
+    auditFilePath: "n1/trail.log",
+    headFingerprint: Buffer.from("head"),
+    startOffset: first.offset,
+    endOffset: last.offset + 1n,
+    events: events.map((event) => ({ ...event })),
+    restarted: false,
+  };
+}
+
+async function push(shareName: string, batches: Batch[]): Promise<Counts> {
+  async function* messages() {
+    yield { open: { shareName, volumeId: `volume of ${shareName}` } };
+    for (const batch of batches) yield { batch };
+  }
+  return pushAudit({ ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache() }, fixture.tenantId, messages());
+}
+
+async function liveFiles(shareId: bigint): Promise<Map<string, { id: string; atime: number }>> {
+  const rows = await fixture.look<{ path: string; id: string; atime: string }>(
+    `SELECT CASE d.dir_path WHEN '/' THEN '/' ELSE d.dir_path || '/' END || c.name AS path, c.file_current_id AS id, c.atime_unix AS atime
+     FROM file_current c JOIN dir d USING (tenant_id, dir_id) WHERE c.share_id = $1 AND c.missing_since_scan_id IS NULL`,
+    [shareId],
+  );
+  return new Map(rows.map(({ path, id, atime }) => [path, { id, atime: Number(atime) }]));
+}
+
+async function liveDirectories(shareId: bigint): Promise<string[]> {
+  const rows = await fixture.look<{ dir_path: string }>("SELECT dir_path FROM dir WHERE share_id = $1 AND missing_since_scan_id IS NULL", [
+    shareId,
+  ]);
+  return rows.map((row) => row.dir_path).sort();
+}
+
+/** The model's share as a scan finds it. */
+function treeOf(model: Model): FakeTree {
+  const tree: FakeTree = new Map([...model.dirs].map((dir) => [dir, new Map()]));
+  for (const [path, file] of model.files) {
+    const found = {
+      sizeBytes: BigInt(file.fileNo),
+      mtimeUnix: 1n,
+      atimeUnix: BigInt(startSeconds),
+      ctimeUnix: 1n,
+      frn: BigInt(file.fileNo),
+    };
+    tree.get(dirOf(path))?.set(path.slice(path.lastIndexOf("/") + 1), found);
+  }
+  return tree;
+}
+
+async function scan(shareName: string, model: Model, random: Random): Promise<bigint> {
+  const { scanId } = await fixture.start(shareName, { uniqueFrn: true });
+  const chunks = treeChunks(treeOf(model), random);
+  await fixture.push(scanId, chunks);
+  await fixture.finish(scanId, { main: BigInt(chunks.length) });
+  return scanId;
+}
+
+test("3,000 random events give what the model gives; a scan afterwards changes no identity, and its snapshot is the tree", {
+  timeout: 120_000,
+}, async () => {
+  const random = seededRandom();
+  for (let round = 0; round < 3; round += 1) {
+    const shareName = `share ${round}`;
+    const shareId = await fixture.createShare(shareName);
+    await fixture.look("UPDATE share SET brake_percent = 100 WHERE share_id = $1", [shareId]);
+    const model = new Model();
+    for (let n = 1; n <= 120; n += 1) model.addFile(`/d${random.between(1, 4)}/d${random.between(1, 4)}/f${n}`, startSeconds);
+    const before = await scan(shareName, model, random);
+    const old = [...model.files.keys()].sort();
+    const rowOf = new Map<number, string>();
+    const remember = async () => {
+      const live = await liveFiles(shareId);
+      expect([...live.keys()].sort()).toEqual([...model.files.keys()].sort());
+      for (const [path, file] of model.files) {
+        const row = live.get(path);
+        expect(row?.atime, path).toBe(file.atime);
+        if (rowOf.has(file.fileNo)) expect(row?.id, path).toBe(rowOf.get(file.fileNo));
+        rowOf.set(file.fileNo, row?.id ?? "");
+      }
+    };
+    await remember();
+
+    const events = Array.from({ length: 1000 }, (_, n) => {
+      const event = randomEvent(random, model, n);
+      model.apply(event);
+      return event;
+    });
+    const batches: Batch[] = [];
+    for (let at = 0; at < events.length; ) {
+      const size = random.between(1, 120);
+      batches.push(batchOf(events.slice(at, at + size)));
+      at += size;
+    }
+    const half = random.between(0, batches.length);
+    const counts = await push(shareName, batches.slice(0, half));
+    const again = await push(shareName, batches);
+    for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += again[name];
+    const repeated = batches.slice(0, half).reduce((sum, batch) => sum + batch.events.length, 0);
+    expect(counts).toEqual({ ...model.counts, duplicate: repeated });
+    await remember();
+    expect(await liveDirectories(shareId)).toEqual([...model.dirs].sort());
+
+    const after = await scan(shareName, model, random);
+    await remember();
+    const snapshot = async (scanId: bigint) => {
+      const rows = await fixture.look<{ path: string }>(
+        `SELECT CASE d.dir_path WHEN '/' THEN '/' ELSE d.dir_path || '/' END || v.name AS path FROM scan_snapshot($1, $2, $3) v JOIN dir d USING (tenant_id, dir_id)`,
+        [fixture.tenantId, shareId, scanId],
+      );
+      return rows.map(({ path }) => path).sort();
+    };
+    expect(await snapshot(before)).toEqual(old);
+    expect(await snapshot(after)).toEqual([...model.files.keys()].sort());
+    expect(await fixture.violations()).toEqual([]);
+  }
+});
