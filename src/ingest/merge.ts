@@ -7,6 +7,7 @@
  * tables), and everything else joins staging tables, which are analyzed in each segment.
  */
 import type { PoolClient } from "pg";
+import { clockMarginSeconds } from "./reconcile.js";
 import type { Problem } from "./segment.js";
 
 /**
@@ -83,7 +84,8 @@ export async function insertAllNew(
  * | G | gone: a whole listing does not have it | its row |
  * | S | as it was, though an audit event had told of a write | its row |
  *
- * In the directories `guarded` nothing comes, goes or is replaced: see reconcile.ts.
+ * In the directories `guarded` nothing comes, goes or is replaced: see reconcile.ts. Nor is anything said of a file that may be
+ * another than the one that was listed: one that an event brought to its name since, unless the number is the same.
  * A hash is only known where it was asked for: without one, that of the same size and times stays.
  */
 export async function diff(client: PoolClient, tenantId: string, guarded: bigint[]): Promise<void> {
@@ -95,6 +97,7 @@ export async function diff(client: PoolClient, tenantId: string, guarded: bigint
            WHEN c.file_current_id IS NULL THEN CASE WHEN NOT s.refused AND s.dir_id <> ALL($2::bigint[]) THEN 'A'::"char" END
            WHEN s.ordinal IS NULL THEN CASE WHEN c.complete AND c.dir_id <> ALL($2::bigint[]) THEN 'G'::"char" END
            WHEN s.refused THEN NULL
+           WHEN s.dir_id = ANY($2::bigint[]) AND (s.frn <> c.frn OR (c.restructured AND s.frn IS DISTINCT FROM c.frn)) THEN NULL
            WHEN s.dir_id <> ALL($2::bigint[]) AND s.frn <> c.frn AND (s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix) THEN 'X'::"char"
            WHEN s.size_bytes IS DISTINCT FROM c.size_bytes OR s.mtime_unix IS DISTINCT FROM c.mtime_unix OR s.ctime_unix IS DISTINCT FROM c.ctime_unix
              OR s.atime_unix IS DISTINCT FROM c.scanned_atime_unix OR s.frn IS DISTINCT FROM c.frn OR s.owner IS DISTINCT FROM c.owner
@@ -105,9 +108,9 @@ export async function diff(client: PoolClient, tenantId: string, guarded: bigint
          coalesce(s.file_hash, CASE WHEN s.size_bytes = c.size_bytes AND s.mtime_unix = c.mtime_unix AND s.ctime_unix = c.ctime_unix THEN c.file_hash END) AS file_hash
        FROM (SELECT * FROM staging_file WHERE tenant_id = $1) s
        FULL JOIN (
-         SELECT f.*, d.complete FROM staging_dir d
+         SELECT f.*, d.complete, coalesce(f.last_structural_event_utc > d.listed_utc - make_interval(secs => $3), false) AS restructured FROM staging_dir d
          CROSS JOIN LATERAL (
-           SELECT tenant_id, file_current_id, dir_id, name, size_bytes, allocated_bytes, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, link_count, file_hash, stale_metadata
+           SELECT tenant_id, file_current_id, dir_id, name, size_bytes, allocated_bytes, scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, link_count, file_hash, stale_metadata, last_structural_event_utc
            FROM file_current
            WHERE tenant_id = $1 AND tenant_id = d.tenant_id AND dir_id = d.dir_id AND missing_since_scan_id IS NULL
            OFFSET 0
@@ -116,7 +119,7 @@ export async function diff(client: PoolClient, tenantId: string, guarded: bigint
        ) c ON c.tenant_id = s.tenant_id AND c.dir_id = s.dir_id AND c.name = s.name
      ) compared
      WHERE kind IS NOT NULL`,
-    [tenantId, guarded],
+    [tenantId, guarded, clockMarginSeconds],
   );
 }
 
