@@ -1,6 +1,7 @@
 /** What scans say of a real tree that changes between them. */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { type JsonObject, toJson } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createClient } from "../src/agent/client.js";
@@ -77,7 +78,9 @@ describe.skipIf(!hasGnuFind())("a tree that changes", { timeout: 120_000 }, () =
     write("kept/new", "kept/deep/newer");
     fs.appendFileSync(at("edited/content"), "more");
     fs.utimesSync(at("edited/time"), 5, 5);
-    fs.chmodSync(at("edited/mode"), 0o600);
+    // Only ctime tells, in whole seconds: until it is another second than the one in which the file was made.
+    const ctimeSecond = () => Math.floor(fs.statSync(at("edited/mode")).ctimeMs / 1000);
+    for (const madeIn = ctimeSecond(); ctimeSecond() === madeIn; await setImmediate()) fs.chmodSync(at("edited/mode"), 0o600);
     write("edited/saved-anew.part");
     fs.renameSync(at("edited/saved-anew.part"), at("edited/saved-anew"));
     fs.unlinkSync(at("deleted/gone"));

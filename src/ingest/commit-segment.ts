@@ -20,14 +20,28 @@ export interface WriterRef {
   epoch: bigint;
 }
 
-/** A segment on its way. A successor waits for `locked` before it takes locks, and for `committed` before it commits. */
+/**
+ * A segment on its way. Since a successor commits after it, it must never have to wait for what the successor
+ * holds: so the successor takes each kind of lock only once the segment has.
+ */
 export interface SegmentInFlight {
   /** Settled once the segment holds its advisory locks, or never will. */
   locked: Promise<void>;
+  /** Settled once the segment holds its directories' rows, or never will. */
+  claimed: Promise<void>;
   committed: Promise<void>;
 }
 
-export const noPredecessor: SegmentInFlight = { locked: Promise.resolve(), committed: Promise.resolve() };
+export const noPredecessor: SegmentInFlight = { locked: Promise.resolve(), claimed: Promise.resolve(), committed: Promise.resolve() };
+
+/** A promise, and what settles it. */
+function signal(): { reached: Promise<void>; reach: () => void } {
+  let reach = (): void => {};
+  const reached = new Promise<void>((resolve) => {
+    reach = resolve;
+  });
+  return { reached, reach };
+}
 
 /**
  * Commits one segment, after `predecessor` has. May start while the segment still grows: then its
@@ -40,14 +54,15 @@ export function commitSegment(
   segment: Segment,
   predecessor: SegmentInFlight,
 ): SegmentInFlight {
-  let settleLocked = (): void => {};
-  const locked = new Promise<void>((resolve) => {
-    settleLocked = resolve;
+  const locked = signal();
+  const claimed = signal();
+  const committed = transact(connections, writer, segment, predecessor, locked.reach, claimed.reach).finally(() => {
+    locked.reach();
+    claimed.reach();
   });
-  const committed = transact(connections, writer, segment, predecessor, settleLocked).finally(settleLocked);
   // Whoever waits for the commit sees the error; a successor or a stream that has ended need not.
   committed.catch(() => {});
-  return { locked, committed };
+  return { locked: locked.reached, claimed: claimed.reached, committed };
 }
 
 async function transact(
@@ -56,6 +71,7 @@ async function transact(
   segment: Segment,
   predecessor: SegmentInFlight,
   locked: () => void,
+  claimed: () => void,
 ): Promise<void> {
   let client: PoolClient | undefined;
   let broken = true;
@@ -63,12 +79,17 @@ async function transact(
     client = await connections.acquire();
     await client.query(beginFor(writer.share.tenantId));
     const sent = await staging.copyStagingFile(client, segment.rows);
-    // A lock request queues behind an exclusive one that waits for our successor, which waits for us: so in order.
+    // A request for a shared lock queues behind one for an exclusive lock, which waits for whoever has the lock already.
     await predecessor.locked;
     await lockShare(client, writer.share.shareId, "shared");
     await lockWriter(client, writer.scanId, writer.writer, "shared");
     locked();
-    const merged = await mergeSegment(client, writer, segment, sent);
+    const twice = await checkStaged(client, writer, segment, sent);
+    await predecessor.claimed;
+    const listedBefore = await refuseListedBefore(client, writer, segment);
+    claimed();
+    if (twice) await refuseDuplicates(client, writer.share.tenantId, segment);
+    const merged = await mergeSegment(client, writer, segment, twice || listedBefore);
     await predecessor.committed;
     await advance(client, writer, segment, merged);
     await client.query("COMMIT");
@@ -90,22 +111,25 @@ interface Merged {
   sizeBytes: string;
 }
 
-async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<Merged> {
+/** Stages the directories, and looks whether all is there. Returns whether a directory has a name twice. */
+async function checkStaged(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<boolean> {
   const { tenantId } = writer.share;
   await assertOpen(client, writer);
   await staging.insertStagingDir(client, tenantId, [...segment.directories.values()]);
   await client.query("ANALYZE staging_file, staging_dir");
   const { rows, twice } = await staging.inspectStaged(client, tenantId);
   assertStaged(rows, sent, segment.rows.rowCount);
-  const listedBefore = await refuseListedBefore(client, writer, segment);
-  if (twice > 0n) await refuseDuplicates(client, tenantId, segment);
+  return twice > 0n;
+}
+
+async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, dropped: boolean): Promise<Merged> {
+  const { tenantId } = writer.share;
   const marks = await readEventMarks(client, tenantId);
   const unmarked = marks.guarded.length + marks.dirty.length === 0;
   const counts =
     unmarked && (await merge.isAllNew(client, tenantId))
       ? await writeAllNew(client, writer, segment.rows.rowCount)
       : await writeDifferences(client, writer, segment.rows.rowCount, marks);
-  const dropped = listedBefore || twice > 0n;
   return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
 }
 
