@@ -1,4 +1,4 @@
-/** Scan and audit events of one share at the same time. FROSTLINE_TEST_ROUNDS: how often, default 5. */
+/** Scan and audit events of one share at the same time. FROSTLINE_TEST_ROUNDS: how often, default 3. */
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -24,7 +24,7 @@ import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { startTestServer, type TestServer } from "./support/server.js";
 import { difference } from "./support/witness.js";
 
-const rounds = Number(process.env.FROSTLINE_TEST_ROUNDS ?? 5);
+const rounds = Number(process.env.FROSTLINE_TEST_ROUNDS ?? 3);
 
 let server: TestServer;
 let scratch: Scratch;

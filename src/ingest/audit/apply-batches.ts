@@ -211,13 +211,14 @@ class Run {
     if (result.files.size === 0) return;
     // Directories matter only to files that came, went or moved: where a file was found, one is.
     const files = [...result.files].filter((file) => file.restructured);
-    const holding = withAncestors(files.filter((file) => !file.missing).map((file) => directoryOf(file.path)));
-    const paths = [...new Set([...result.directories.keys(), ...files.map((file) => directoryOf(file.path)), ...holding])];
+    // What came into a directory, even if it went again, shows that the directory is there.
+    const holding = withAncestors([...result.directories.keys(), ...files.map((file) => directoryOf(file.path))]);
+    const paths = [...holding];
     const { share, directories, make } = this.#target;
     const ids = await directories.findOrMake(share, paths, make);
     const dirIdOf = (path: string) => ids.get(path) as bigint;
     await storeFolded(this.#client, share, result, dirIdOf, this.#missingScanId);
-    await reviveDirectories(this.#client, share, [...holding].map(dirIdOf));
+    await reviveDirectories(this.#client, share, paths.map(dirIdOf));
   }
 
   /** Afterwards nothing is known any more of what lies below. */
