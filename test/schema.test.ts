@@ -24,7 +24,7 @@ async function query<T extends pg.QueryResultRow>(sql: string, url = database.ow
 
 /** Tables that have no tenant, and those that COPY must reach. */
 const withoutTenant = ["schema_migration"];
-const staging = ["staging_file", "staging_dir", "staging_diff", "staging_lucid_audit"];
+const staging = ["staging_file", "staging_dir", "staging_diff"];
 
 describe("on the run's PostgreSQL", () => {
   beforeAll(async () => {
@@ -166,7 +166,7 @@ function privilegeTests(): void {
       if (/_(p\d|default|\d{6})$/.test(table)) expect(rights, table).toBe("");
     }
     const deletable = [...may].filter(([, rights]) => rights.includes("delete")).map(([table]) => table);
-    expect(deletable.sort()).toEqual(["audit_exclusion", "file_current", "hold", "retention_policy", ...staging].sort());
+    expect(deletable.sort()).toEqual(["audit_exclusion", "audit_waiting", "file_current", "hold", "retention_policy", ...staging].sort());
     expect(await query("SELECT 1 AS can WHERE has_schema_privilege('frostline_runtime', 'public', 'CREATE')")).toEqual([]);
   });
 
@@ -215,6 +215,7 @@ function rowsOfOneShare(tenant: string, share: string): string {
     INSERT INTO file_current (tenant_id, file_current_id, share_id, dir_id, name) VALUES ('${tenant}', 1, ${share}, 1, 'x');
     INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) VALUES ('${tenant}', 'v', 'f');
     INSERT INTO audit_exclusion (tenant_id, share_id, kind, value) VALUES ('${tenant}', ${share}, 'user', 'backup');
+    INSERT INTO audit_waiting (tenant_id, share_id, dir_digest, name, path, event_micros, event_id) VALUES ('${tenant}', ${share}, '${tenant}', 'f', '/f', 1, 'e');
     INSERT INTO lucid_audit_processed VALUES ('${tenant}', 'v', 'e');
     INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source) VALUES ('${tenant}', 'access', ${share}, 1, 'test');
     INSERT INTO tier_rule (tenant_id, version, rule_name, priority, expression, target_uri) VALUES ('${tenant}', 1, 'r', 1, 'true', 's3://x');

@@ -19,6 +19,7 @@ export async function claimDirectories(client: PoolClient, tenantId: string, sca
     `UPDATE dir d SET
        last_listed_scan_id = $2,
        last_seen_scan_id = CASE WHEN s.complete THEN $2 ELSE d.last_seen_scan_id END,
+       listed_utc = CASE WHEN s.complete THEN s.listed_utc ELSE d.listed_utc END,
        unreadable_scan_id = CASE WHEN s.unreadable THEN $2 ELSE d.unreadable_scan_id END,
        missing_since_scan_id = NULL
      FROM staging_dir s

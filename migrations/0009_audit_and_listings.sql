@@ -1,0 +1,28 @@
+-- When a directory was last listed whole, by the agent's clock: an audit event that is older tells of a state before that.
+-- NULL when the listing did not say, as an import does.
+ALTER TABLE dir ADD COLUMN listed_utc timestamptz;
+
+-- The newest access that events told of under a path where no file is known: for the scan, or the event, that brings one there.
+CREATE TABLE audit_waiting (
+  tenant_id uuid NOT NULL,
+  share_id bigint NOT NULL,
+  dir_digest uuid NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  path text COLLATE "C" NOT NULL,
+  event_micros bigint NOT NULL,
+  event_id text COLLATE "C" NOT NULL,
+  actor text,
+  host text,
+  recorded_utc timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, share_id, dir_digest, name)
+);
+-- For what lies below a directory; not the whole path, which may be longer than an index takes.
+CREATE INDEX audit_waiting_below ON audit_waiting (tenant_id, share_id, substr(path, 1, 400));
+CREATE INDEX audit_waiting_recorded ON audit_waiting (tenant_id, recorded_utc);
+ALTER TABLE audit_waiting ENABLE ROW LEVEL SECURITY;
+ALTER TABLE audit_waiting FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_only ON audit_waiting USING (tenant_id = (SELECT current_tenant())) WITH CHECK (tenant_id = (SELECT current_tenant()));
+GRANT SELECT, INSERT, UPDATE, DELETE ON audit_waiting TO frostline_runtime;
+
+-- Events go to their statements as arrays.
+DROP TABLE staging_lucid_audit;
