@@ -1,0 +1,65 @@
+/** Every change of state but a plan's, set-wise and with its row in audit_log. */
+import type { ClientBase } from "pg";
+import { plainArray, textArray } from "../db/array-literals.js";
+import { type Cause, statesBefore, type TierState } from "./transitions.js";
+
+export interface StateChange {
+  to: TierState;
+  cause: Cause;
+  /** Who did it; null: the server itself. */
+  actor: string | null;
+  /** Also objects that a mover is at work on: only its own report may say so. */
+  leased: boolean;
+}
+
+export interface ChangedObject {
+  tierId: bigint;
+  /** Stays with the object, and in audit_log. */
+  reason: string;
+}
+
+/**
+ * Changes those of `objects` that the table of transitions allows to change, and returns their ids. The others stay as they
+ * are. What was wanted is done, or no longer wanted; a lease ends.
+ */
+export async function changeStates(
+  client: ClientBase,
+  tenantId: string,
+  { to, cause, actor, leased }: StateChange,
+  objects: readonly ChangedObject[],
+): Promise<bigint[]> {
+  if (objects.length === 0) return [];
+  const { rows } = await client.query<{ tier_id: bigint }>(
+    // Locked in the order of their ids, as everywhere: two transactions never wait for each other in a circle.
+    `WITH before AS MATERIALIZED (
+       SELECT t.tenant_id, t.tier_id, t.state, w.reason
+       FROM unnest($2::bigint[], $3::text[]) AS w (tier_id, reason) JOIN tier_object t ON t.tier_id = w.tier_id
+       WHERE t.tenant_id = $1 AND t.state = ANY($4::text[]) AND ($5 OR t.lease_until_utc IS NULL OR t.lease_until_utc < now())
+       ORDER BY t.tier_id FOR UPDATE OF t
+     ), changed AS (
+       UPDATE tier_object t SET state = $6, state_reason = nullif(b.reason, ''), wanted_action = NULL, acted_utc = now(), attempts = 0, retry_after_utc = NULL,
+         lease_holder = NULL, lease_until_utc = NULL, lease_token = NULL,
+         -- A plan that came to nothing left no stub.
+         stub_size_bytes = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_size_bytes END,
+         stub_mtime_unix = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_mtime_unix END,
+         stub_frn = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_frn END
+       FROM before b WHERE t.tenant_id = $1 AND t.tenant_id = b.tenant_id AND t.tier_id = b.tier_id
+       RETURNING t.tier_id, t.share_id, t.file_current_id, b.state AS old_state, b.reason
+     ), logged AS (
+       INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_state, new_state, source, actor, reason)
+       SELECT $1, 'tier', share_id, file_current_id, old_state, $6, $7, $8, nullif(reason, '') FROM changed
+     )
+     SELECT tier_id FROM changed`,
+    [
+      tenantId,
+      plainArray(objects.map(({ tierId }) => tierId)),
+      textArray(objects.map(({ reason }) => reason)),
+      statesBefore(to, cause),
+      leased,
+      to,
+      cause,
+      actor,
+    ],
+  );
+  return rows.map((row) => row.tier_id);
+}
