@@ -218,7 +218,9 @@ function rowsOfOneShare(tenant: string, share: string): string {
     INSERT INTO audit_waiting (tenant_id, share_id, dir_digest, name, path, event_micros, event_id) VALUES ('${tenant}', ${share}, '${tenant}', 'f', '/f', 1, 'e');
     INSERT INTO lucid_audit_processed VALUES ('${tenant}', 'v', 'e');
     INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source) VALUES ('${tenant}', 'access', ${share}, 1, 'test');
-    INSERT INTO tier_rule (tenant_id, version, rule_name, priority, expression, target_uri) VALUES ('${tenant}', 1, 'r', 1, 'true', 's3://x');
+    INSERT INTO tier_rule (tenant_id, version, rule_name, priority, expression, target_uri, created_by) VALUES ('${tenant}', 1, 'r', 1, 'true', 's3://x', 'who');
+    INSERT INTO tier_plan (tenant_id, share_id, plan_no, request_id, scan_id, now_unix, planned_by, brake_confirmed, planned_files, planned_bytes,
+      planned_allocated_bytes, funnel) VALUES ('${tenant}', ${share}, 1, '${tenant}', 1, 0, 'who', false, 0, 0, 0, '[]');
     INSERT INTO hold (tenant_id, share_id, path_glob, reason, created_by) VALUES ('${tenant}', ${share}, '**', 'why', 'who');
     INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by) VALUES ('${tenant}', ${share}, 1, 's3://x', 'PLANNED', 'who');
     INSERT INTO warming_event (tenant_id, position, tier_id, event_utc) SELECT tenant_id, 1, tier_id, now() FROM tier_object WHERE tenant_id = '${tenant}';
