@@ -2,14 +2,14 @@
 import * as fs from "node:fs/promises";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { AuditAction, type AuditEventSchema, PushAuditRequestSchema } from "../src/gen/frostline/v1/audit_pb.js";
-import { randomFrom, syntheticDirectories } from "./synthetic.js";
+import { listedUnix, randomFrom, syntheticDirectories } from "./synthetic.js";
 
 /** Agents read 256 KiB of a log at a time, some 400 bytes a line. */
 const eventsPerBatch = 640;
 const bytesPerLine = 400;
 const nodes = 8;
-/** Later than any time in the synthetic share. */
-export const trailStartsUnix = 1_790_000_000;
+/** Later than any scan of the synthetic share. */
+export const trailStartsUnix = listedUnix + 10_000;
 
 export interface TrailOptions {
   files: number;

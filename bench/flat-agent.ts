@@ -27,6 +27,7 @@ const { scan } = await runScan(client, {
   shareName,
   mode: ScanMode.FULL,
   uniqueFrn: false,
+  exactListTimes: true,
   resume: "restart",
   source,
   onProgress({ files: sent }) {

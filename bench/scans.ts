@@ -86,7 +86,11 @@ export async function replayScan(
   walPosition: () => Promise<bigint>,
 ): Promise<ScanFigures> {
   const client = createClient({ server: server.address, key: server.key });
-  const { scan } = await client.unary(ScanService.method.startScan, { shareName, mode: ScanMode.FULL }, { timeoutMs: finishTimeoutMs });
+  const { scan } = await client.unary(
+    ScanService.method.startScan,
+    { shareName, mode: ScanMode.FULL, exactListTimes: true },
+    { timeoutMs: finishTimeoutMs },
+  );
   if (!scan) throw new Error("StartScan returned no scan");
   const walBefore = await walPosition();
   const tsx = path.join(packageRoot, "node_modules/tsx/dist/cli.mjs");

@@ -1,10 +1,13 @@
 /** A made-up share: the same seed gives the same files. Directories hold about 30 files each and nest up to six deep. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Chunk, ChunkSchema, type DirectoryListingSchema, type FileRecordSchema } from "../src/gen/frostline/v1/scan_pb.js";
 
 /** As agents send them: a chunk of some 256 KiB. */
 const filesPerChunk = 5000;
+/** Later than any time in the share, and before anything that an audit trail of it tells. */
+export const listedUnix = 1_789_990_000;
+const listTime = timestampFromMs(listedUnix * 1000);
 const extensions = ["txt", "mxf", "jpg", "docx", "pdf", "wav", "prproj", "bin"];
 
 export interface SyntheticFile {
@@ -75,7 +78,7 @@ export function* syntheticChunks(options: SyntheticOptions): Generator<Chunk> {
   let files = 0;
   let chunkNo = 0n;
   for (const { dirPath, files: own } of syntheticDirectories(options)) {
-    directories.push({ path: Buffer.from(dirPath), listTime: timestampNow(), complete: true, files: own.map(toRecord) });
+    directories.push({ path: Buffer.from(dirPath), listTime, complete: true, files: own.map(toRecord) });
     files += own.length;
     if (files < filesPerChunk) continue;
     yield toChunk(chunkNo++, directories);

@@ -1,6 +1,7 @@
 -- When a directory was last listed whole, by the agent's clock: an audit event that is older tells of a state before that.
--- NULL when the listing did not say, as an import does.
+-- NULL when that is not known: an import only says how new its listings can be at most.
 ALTER TABLE dir ADD COLUMN listed_utc timestamptz;
+ALTER TABLE scan ADD COLUMN exact_list_times boolean NOT NULL DEFAULT false;
 
 -- The newest access that events told of under a path where no file is known: for the scan, or the event, that brings one there.
 CREATE TABLE audit_waiting (
@@ -9,6 +10,8 @@ CREATE TABLE audit_waiting (
   dir_digest uuid NOT NULL,
   name text COLLATE "C" NOT NULL,
   path text COLLATE "C" NOT NULL,
+  -- For what lies below a directory: an index takes no whole path, and behind row-level security no expression.
+  path_start text COLLATE "C" NOT NULL GENERATED ALWAYS AS (substr(path, 1, 400)) STORED,
   event_micros bigint NOT NULL,
   event_id text COLLATE "C" NOT NULL,
   actor text,
@@ -16,8 +19,7 @@ CREATE TABLE audit_waiting (
   recorded_utc timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, share_id, dir_digest, name)
 );
--- For what lies below a directory; not the whole path, which may be longer than an index takes.
-CREATE INDEX audit_waiting_below ON audit_waiting (tenant_id, share_id, substr(path, 1, 400));
+CREATE INDEX audit_waiting_below ON audit_waiting (tenant_id, share_id, path_start);
 CREATE INDEX audit_waiting_recorded ON audit_waiting (tenant_id, recorded_utc);
 ALTER TABLE audit_waiting ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit_waiting FORCE ROW LEVEL SECURITY;

@@ -5,7 +5,7 @@ import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
 import type { AuditAction, Counts } from "../src/ingest/audit/fold.js";
 import { pushAudit } from "../src/ingest/audit/push-audit.js";
 import { dirOf, Model } from "./support/audit-model.js";
-import { type FakeTree, type IngestFixture, ingestFixture, treeChunks } from "./support/ingest.js";
+import { type FakeTree, type IngestFixture, ingestFixture, listedAt, treeChunks } from "./support/ingest.js";
 import { createTestDatabase, type TestDatabase } from "./support/postgres.js";
 import { type Random, seededRandom } from "./support/random.js";
 import { createTestTenant } from "./support/tenant.js";
@@ -25,7 +25,7 @@ afterAll(async () => {
 const startSeconds = 1_780_000_000;
 
 /** Events that mostly make sense, by nodes whose clocks are up to a minute apart. */
-function randomEvent(random: Random, model: Model, offset: number): ReceivedEvent {
+function randomEvent(random: Random, model: Model, offset: number, seconds: number): ReceivedEvent {
   const anyPath = () => `/${Array.from({ length: random.between(1, 3) }, () => `d${random.between(1, 4)}`).join("/")}`;
   const files = [...model.files.keys()];
   const dirs = [...model.dirs].filter((dir) => dir !== "/");
@@ -47,7 +47,7 @@ function randomEvent(random: Random, model: Model, offset: number): ReceivedEven
   const at = random.next();
   const [, action, paths] = kinds.find(([below]) => at < below) as (typeof kinds)[number];
   const [path, targetPath] = paths();
-  const timeMicros = BigInt(startSeconds + 1000 + offset + random.between(-60, 60)) * 1_000_000n + BigInt(random.between(0, 999_999));
+  const timeMicros = BigInt(startSeconds + seconds + random.between(-60, 60)) * 1_000_000n + BigInt(random.between(0, 999_999));
   return {
     eventId: "",
     offset: BigInt(offset),
@@ -116,15 +116,33 @@ function treeOf(model: Model): FakeTree {
   return tree;
 }
 
-async function scan(shareName: string, model: Model, random: Random): Promise<bigint> {
+/** At a time in seconds from the start. */
+async function scan(shareName: string, model: Model, random: Random, seconds: number): Promise<bigint> {
   const { scanId } = await fixture.start(shareName, { uniqueFrn: true });
-  const chunks = treeChunks(treeOf(model), random);
+  const chunks = listedAt(treeChunks(treeOf(model), random), startSeconds + seconds);
   await fixture.push(scanId, chunks);
   await fixture.finish(scanId, { main: BigInt(chunks.length) });
+  model.scan(startSeconds + seconds);
   return scanId;
 }
 
-test("3,000 random events give what the model gives; a scan afterwards changes no identity, and its snapshot is the tree", {
+/** Pushes events in batches of a random cut, some of them twice; their counts must be the model's. */
+async function pushAll(shareName: string, events: ReceivedEvent[], random: Random, expected: Counts): Promise<void> {
+  const batches: Batch[] = [];
+  for (let at = 0; at < events.length; ) {
+    const size = random.between(1, 120);
+    batches.push(batchOf(events.slice(at, at + size)));
+    at += size;
+  }
+  const half = random.between(0, batches.length);
+  const counts = await push(shareName, batches.slice(0, half));
+  const again = await push(shareName, batches);
+  for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += again[name];
+  const repeated = batches.slice(0, half).reduce((sum, batch) => sum + batch.events.length, 0);
+  expect(counts).toEqual({ ...expected, duplicate: repeated });
+}
+
+test("random events give what the model gives, also when a scan has seen more than they tell of; scans change no identity, and their snapshots are the tree", {
   timeout: 120_000,
 }, async () => {
   const random = seededRandom();
@@ -134,10 +152,11 @@ test("3,000 random events give what the model gives; a scan afterwards changes n
     await fixture.look("UPDATE share SET brake_percent = 100 WHERE share_id = $1", [shareId]);
     const model = new Model();
     for (let n = 1; n <= 120; n += 1) model.addFile(`/d${random.between(1, 4)}/d${random.between(1, 4)}/f${n}`, startSeconds);
-    const before = await scan(shareName, model, random);
+    const before = await scan(shareName, model, random, 0);
     const old = [...model.files.keys()].sort();
     const rowOf = new Map<number, string>();
-    const remember = async () => {
+    /** Files, access times and identities are the model's. */
+    const compare = async () => {
       const live = await liveFiles(shareId);
       expect([...live.keys()].sort()).toEqual([...model.files.keys()].sort());
       for (const [path, file] of model.files) {
@@ -146,31 +165,35 @@ test("3,000 random events give what the model gives; a scan afterwards changes n
         if (rowOf.has(file.fileNo)) expect(row?.id, path).toBe(rowOf.get(file.fileNo));
         rowOf.set(file.fileNo, row?.id ?? "");
       }
+      const waiting = await fixture.look<{ path: string; micros: string }>(
+        "SELECT path, event_micros AS micros FROM audit_waiting WHERE share_id = $1",
+        [shareId],
+      );
+      expect(new Map(waiting.map(({ path, micros }) => [path, Number(micros)]))).toEqual(model.waiting);
     };
-    await remember();
+    const tell = async (from: number, secondsOf: (n: number) => number) => {
+      const told = { ...model.counts };
+      const events = Array.from({ length: 1000 }, (_, n) => {
+        const event = randomEvent(random, model, from + n, secondsOf(n));
+        model.apply(event);
+        return event;
+      });
+      const expected = Object.fromEntries(Object.entries(model.counts).map(([name, count]) => [name, count - told[name as keyof Counts]]));
+      await pushAll(shareName, events, random, expected as Counts);
+      await compare();
+      expect(await liveDirectories(shareId)).toEqual([...model.dirs].sort());
+    };
+    await compare();
+    await tell(0, (n) => 1000 + n);
+    const between = await scan(shareName, model, random, 2300);
+    await compare();
+    const tree = [...model.files.keys()].sort();
+    await tell(1000, () => random.between(1000, 3300));
+    const after = await scan(shareName, model, random, 3600);
+    await compare();
 
-    const events = Array.from({ length: 1000 }, (_, n) => {
-      const event = randomEvent(random, model, n);
-      model.apply(event);
-      return event;
-    });
-    const batches: Batch[] = [];
-    for (let at = 0; at < events.length; ) {
-      const size = random.between(1, 120);
-      batches.push(batchOf(events.slice(at, at + size)));
-      at += size;
-    }
-    const half = random.between(0, batches.length);
-    const counts = await push(shareName, batches.slice(0, half));
-    const again = await push(shareName, batches);
-    for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += again[name];
-    const repeated = batches.slice(0, half).reduce((sum, batch) => sum + batch.events.length, 0);
-    expect(counts).toEqual({ ...model.counts, duplicate: repeated });
-    await remember();
-    expect(await liveDirectories(shareId)).toEqual([...model.dirs].sort());
-
-    const after = await scan(shareName, model, random);
-    await remember();
+    const logged = await fixture.look<{ rows: number }>("SELECT count(*)::integer AS rows FROM audit_log WHERE share_id = $1", [shareId]);
+    expect(logged).toEqual([{ rows: model.counts.applied + model.given }]);
     const snapshot = async (scanId: bigint) => {
       const rows = await fixture.look<{ path: string }>(
         `SELECT CASE d.dir_path WHEN '/' THEN '/' ELSE d.dir_path || '/' END || v.name AS path FROM scan_snapshot($1, $2, $3) v JOIN dir d USING (tenant_id, dir_id)`,
@@ -179,6 +202,7 @@ test("3,000 random events give what the model gives; a scan afterwards changes n
       return rows.map(({ path }) => path).sort();
     };
     expect(await snapshot(before)).toEqual(old);
+    expect(await snapshot(between)).toEqual(tree);
     expect(await snapshot(after)).toEqual([...model.files.keys()].sort());
     expect(await fixture.violations()).toEqual([]);
   }

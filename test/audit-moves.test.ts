@@ -74,7 +74,7 @@ test(`a renamed file and a renamed directory of ${files} files keep identity, ti
 }, async () => {
   const share = await createAuditedShare(server, server);
   const oldTree = treeOf("/Show", "a.mov");
-  const before = await scanTree(share, oldTree);
+  const before = await scanTree(share, oldTree, startSeconds);
   const ids = await identities(share);
   await look(
     `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
@@ -110,7 +110,7 @@ test(`a renamed file and a renamed directory of ${files} files keep identity, ti
   );
   expect(warm).toEqual(files % 2 === 0 ? [{ name: "take 10.mov" }] : [{ name: "b.mov" }, { name: "take 10.mov" }]);
 
-  const after = await scanTree(share, newTree);
+  const after = await scanTree(share, newTree, Date.now() / 1000);
   expect(difference(await snapshotPaths(share, after.scanId), pathsOfTree(newTree))).toEqual(same(pathsOfTree(newTree)));
   await expectKept();
   // History by identity: there under the old path, gone from it and there under the new one.

@@ -80,6 +80,7 @@ async function startStream(shareName: string): Promise<Stream> {
       shareName,
       mode: ScanMode.FULL,
       uniqueFrn: false,
+      exactListTimes: true,
       resume: "auto",
       source,
       onProgress: (progress) => {

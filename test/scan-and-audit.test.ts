@@ -69,6 +69,7 @@ async function scan(share: AuditedShare, root: string, between: () => Promise<vo
     shareName: share.shareName,
     mode: ScanMode.FULL,
     uniqueFrn: false,
+    exactListTimes: true,
     resume: "auto",
     source,
   });

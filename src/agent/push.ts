@@ -11,6 +11,8 @@ export interface RunScanOptions {
   mode: ScanMode;
   /** See StartScanRequest.unique_frn. */
   uniqueFrn: boolean;
+  /** See StartScanRequest.exact_list_times. */
+  exactListTimes: boolean;
   /** Name of this agent's part of the scan. Default `main`. */
   writer?: string;
   /** Chunks after the directory that a resume token names; all of them without one. Called again after each lost connection. */

@@ -8,6 +8,7 @@ export interface StartOptions {
   shareName: string;
   mode: ScanMode;
   uniqueFrn: boolean;
+  exactListTimes: boolean;
   /** An unfinished scan of the share: `auto` goes on with it, `restart` abandons it. */
   resume: "auto" | "restart";
   signal?: AbortSignal;
@@ -22,11 +23,12 @@ export async function startOrResume(
   options: StartOptions,
   retrier: Retrier,
 ): Promise<{ scanId: bigint; resumed: boolean }> {
-  const { shareName, mode, uniqueFrn } = options;
+  const { shareName, mode, uniqueFrn, exactListTimes } = options;
+  const request = { shareName, mode, uniqueFrn, exactListTimes };
   const call = options.signal === undefined ? {} : { signal: options.signal };
   for (;;) {
     try {
-      const { scan } = await retrier.run(() => client.unary(ScanService.method.startScan, { shareName, mode, uniqueFrn }, call));
+      const { scan } = await retrier.run(() => client.unary(ScanService.method.startScan, request, call));
       if (scan === undefined) throw new Error("The server's answer has no scan. Are agent and server of the same version?");
       return { scanId: scan.scanId, resumed: false };
     } catch (error) {
@@ -59,8 +61,16 @@ async function abort(client: Client, scanId: bigint, call: { signal?: AbortSigna
 }
 
 function assertSameClaims(scan: Scan | undefined, wanted: StartOptions): void {
-  if (scan === undefined || (scan.mode === wanted.mode && scan.uniqueFrn === wanted.uniqueFrn)) return;
-  const differs = scan.mode === wanted.mode ? "unique file reference numbers" : `mode ${ScanMode[scan.mode]}`;
+  if (scan === undefined) return;
+  const differs =
+    scan.mode !== wanted.mode
+      ? `mode ${ScanMode[scan.mode]}`
+      : scan.uniqueFrn !== wanted.uniqueFrn
+        ? "other claims about file reference numbers"
+        : scan.exactListTimes !== wanted.exactListTimes
+          ? "other claims about the times of its listings"
+          : undefined;
+  if (differs === undefined) return;
   throw new Error(
     `Share ${JSON.stringify(wanted.shareName)} has the unfinished scan ${scan.scanId}, with ${differs}, unlike this one. ` +
       "Resume it with the options it was started with, or abandon it with --restart.",

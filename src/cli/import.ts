@@ -57,7 +57,14 @@ async function importCsv(context: Context, options: ImportOptions, file: string)
         const startedMs = Date.now();
         const mode = options.full ? ScanMode.FULL : ScanMode.PARTIAL;
         const resume = options.restart ? "restart" : "auto";
-        const transferred = { shareName: options.share, mode, uniqueFrn: false, resume, source: csv.source } as const;
+        const transferred = {
+          shareName: options.share,
+          mode,
+          uniqueFrn: false,
+          exactListTimes: false,
+          resume,
+          source: csv.source,
+        } as const;
         const { scan } = await transfer(client, context, transferred, interrupt.signal);
         await printScan(context, scan);
         context.output.note(scanSummary(scan, Date.now() - startedMs));

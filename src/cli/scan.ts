@@ -70,6 +70,7 @@ async function scan(context: Context, options: ScanOptions, dir: string): Promis
           shareName: options.share,
           mode: options.partial ? ScanMode.PARTIAL : ScanMode.FULL,
           uniqueFrn: process.platform === "win32",
+          exactListTimes: true,
           resume: options.restart ? "restart" : "auto",
           source: walked.source,
         },

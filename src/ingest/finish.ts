@@ -8,7 +8,9 @@ import type { PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import { beginFor } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
+import { firstWaitingKey, settlePage, type WaitingKey } from "./audit/settle.js";
 import type { IngestConnections } from "./connections.js";
+import type { ShareRef } from "./directories.js";
 import { finishBatchDirs, finishBatchFiles } from "./limits.js";
 import { lockShare } from "./locks.js";
 import { adoptMoves, anyLeft, type Moves, pairMoved } from "./moves.js";
@@ -41,6 +43,7 @@ export async function finishScan(
   if (held) throw held;
   while ((await step(runningOnly((client, scan) => vanishBatch(client, tenantId, scan)))) > 0);
   while ((await step(runningOnly((client, scan) => reconcileBatch(client, tenantId, scan)))) > 0);
+  for (let key: WaitingKey | undefined = firstWaitingKey; key; ) key = await settleBatch(step, tenantId, key);
   const finished = await step((client, scan) => close(client, tenantId, scan));
   if (needsStatistics(finished)) await transact(connections, tenantId, (client) => client.query("SELECT analyze_tenant($1)", [tenantId]));
   return finished;
@@ -155,6 +158,22 @@ async function vanishBatch(client: PoolClient, tenantId: string, scan: ScanRow):
 
 async function reconcileBatch(client: PoolClient, tenantId: string, scan: ScanRow): Promise<number> {
   return scan.mode === "FULL" ? reconcileLeft(client, tenantId, scan, finishBatchDirs) : 0;
+}
+
+/** Accesses of files that no scan had seen when they were read. Where the next batch begins. */
+async function settleBatch(step: <T>(work: Step<T>) => Promise<T>, tenantId: string, after: WaitingKey): Promise<WaitingKey | undefined> {
+  const next = await step(
+    runningOnly(async (client, scan) => settlePage(client, await readShare(client, tenantId, scan), after, finishBatchFiles)),
+  );
+  return next === 0 ? undefined : next;
+}
+
+async function readShare(client: PoolClient, tenantId: string, { shareId }: ScanRow): Promise<ShareRef> {
+  const { rows } = await client.query<Pick<ShareRef, "srcType" | "caseSensitive">>(
+    `SELECT src_type AS "srcType", case_sensitive AS "caseSensitive" FROM share WHERE tenant_id = $1 AND share_id = $2`,
+    [tenantId, shareId],
+  );
+  return { tenantId, shareId, ...(rows[0] as Pick<ShareRef, "srcType" | "caseSensitive">) };
 }
 
 async function close(client: PoolClient, tenantId: string, scan: ScanRow): Promise<ScanRow> {

@@ -19,11 +19,11 @@ export async function claimDirectories(client: PoolClient, tenantId: string, sca
     `UPDATE dir d SET
        last_listed_scan_id = $2,
        last_seen_scan_id = CASE WHEN s.complete THEN $2 ELSE d.last_seen_scan_id END,
-       listed_utc = CASE WHEN s.complete THEN s.listed_utc ELSE d.listed_utc END,
+       listed_utc = CASE WHEN NOT s.complete THEN d.listed_utc WHEN scan.exact_list_times THEN s.listed_utc END,
        unreadable_scan_id = CASE WHEN s.unreadable THEN $2 ELSE d.unreadable_scan_id END,
        missing_since_scan_id = NULL
-     FROM staging_dir s
-     WHERE s.tenant_id = $1 AND d.tenant_id = s.tenant_id AND d.tenant_id = $1 AND d.dir_id = s.dir_id
+     FROM staging_dir s JOIN scan ON scan.tenant_id = s.tenant_id AND scan.scan_id = $2
+     WHERE s.tenant_id = $1 AND scan.tenant_id = $1 AND d.tenant_id = s.tenant_id AND d.tenant_id = $1 AND d.dir_id = s.dir_id
        AND d.last_listed_scan_id IS DISTINCT FROM $2
      RETURNING d.dir_id`,
     [tenantId, scanId],

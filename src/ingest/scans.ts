@@ -21,6 +21,7 @@ export interface ScanRow {
   mode: ScanMode;
   status: ScanStatus;
   uniqueFrn: boolean;
+  exactListTimes: boolean;
   startedUtc: Date;
   finishingUtc: Date | null;
   finishedUtc: Date | null;
@@ -57,7 +58,7 @@ export interface ProblemRow {
   unreadable: boolean;
 }
 
-const selectScan = `SELECT s.scan_id AS "scanId", s.share_id AS "shareId", h.share_name AS "shareName", s.mode, s.status, s.unique_frn AS "uniqueFrn",
+const selectScan = `SELECT s.scan_id AS "scanId", s.share_id AS "shareId", h.share_name AS "shareName", s.mode, s.status, s.unique_frn AS "uniqueFrn", s.exact_list_times AS "exactListTimes",
   s.started_utc AS "startedUtc", s.finishing_utc AS "finishingUtc", s.finished_utc AS "finishedUtc", s.dirs_listed AS "dirsListed",
   s.files_listed AS "filesListed", s.bytes_listed AS "bytesListed", s.added, s.changed, s.gone, s.moved, s.refused, s.unreadable,
   s.repeated_chunks AS "repeatedChunks", s.brake_limit AS "brakeLimit", s.brake_wanted AS "brakeWanted", s.brake_confirmed_utc AS "brakeConfirmedUtc"
@@ -68,7 +69,7 @@ const selectScan = `SELECT s.scan_id AS "scanId", s.share_id AS "shareId", h.sha
 export async function startScan(
   pool: Pool,
   tenantId: string,
-  start: { shareName: string; mode: ScanMode; uniqueFrn: boolean },
+  start: { shareName: string; mode: ScanMode; uniqueFrn: boolean; exactListTimes: boolean },
 ): Promise<ScanRow> {
   try {
     return await inTenant(pool, tenantId, async (client) => {
@@ -81,11 +82,11 @@ export async function startScan(
       const running = await findRunning(client, tenantId, share.share_id);
       if (running !== undefined) throw scanRunning(running, start.shareName);
       const { rows } = await client.query<{ scan_id: bigint }>(
-        `INSERT INTO scan (tenant_id, share_id, src_type, mode, unique_frn, brake_limit)
-         SELECT $1, $2, $3, $4, $5, count(*) * $6::integer / 100 FROM file_current
+        `INSERT INTO scan (tenant_id, share_id, src_type, mode, unique_frn, exact_list_times, brake_limit)
+         SELECT $1, $2, $3, $4, $5, $6, count(*) * $7::integer / 100 FROM file_current
          WHERE tenant_id = $1 AND share_id = $2 AND missing_since_scan_id IS NULL
          RETURNING scan_id`,
-        [tenantId, share.share_id, share.src_type, start.mode, start.uniqueFrn, share.brake_percent],
+        [tenantId, share.share_id, share.src_type, start.mode, start.uniqueFrn, start.exactListTimes, share.brake_percent],
       );
       return readScan(client, tenantId, (rows[0] as { scan_id: bigint }).scan_id);
     });

@@ -5,6 +5,7 @@ import { toDomainError } from "../db/errors.js";
 import type { Logger } from "../log.js";
 import { makePartitions } from "./partitions.js";
 import { pruneProcessed } from "./prune-processed.js";
+import { pruneWaiting } from "./prune-waiting.js";
 
 export interface MaintenanceOptions {
   pool: Pool;
@@ -22,6 +23,8 @@ export interface MaintenanceResult {
   ran: boolean;
   partitionsMade: string[];
   eventsPruned: number;
+  /** Accesses that waited for a file in vain. */
+  waitingPruned: number;
 }
 
 /** Runs the jobs again and again until `signal` aborts; resolves then. Errors are logged, and the next run tries again. */
@@ -29,8 +32,8 @@ export async function maintain(options: MaintenanceOptions): Promise<void> {
   const { log, intervalMs, signal } = options;
   while (!signal.aborted) {
     try {
-      const { ran, partitionsMade, eventsPruned } = await runMaintenance(options);
-      if (ran) log.debug({ partitionsMade, eventsPruned }, "background jobs done");
+      const { ran, ...done } = await runMaintenance(options);
+      if (ran) log.debug(done, "background jobs done");
     } catch (error) {
       log.error({ err: error }, "background jobs failed; the next run tries again");
     }
@@ -46,7 +49,7 @@ export async function runMaintenance({
   auditKeepDays,
   signal,
 }: Omit<MaintenanceOptions, "log" | "intervalMs">): Promise<MaintenanceResult> {
-  const result: MaintenanceResult = { ran: false, partitionsMade: [], eventsPruned: 0 };
+  const result: MaintenanceResult = { ran: false, partitionsMade: [], eventsPruned: 0, waitingPruned: 0 };
   const client = await pool.connect().catch((error) => {
     throw toDomainError(error);
   });
@@ -57,6 +60,7 @@ export async function runMaintenance({
       result.partitionsMade = await makePartitions(client);
       for (const tenantId of await listTenantIds(client)) {
         result.eventsPruned += await pruneProcessed(client, tenantId, auditKeepDays, signal);
+        result.waitingPruned += await pruneWaiting(client, tenantId, auditKeepDays, signal);
       }
       await client.query("SELECT pg_advisory_unlock(hashtextextended('maintenance', 0))");
     }

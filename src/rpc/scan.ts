@@ -23,8 +23,8 @@ const statuses: Record<scans.ScanStatus, ScanStatus> = {
 export function scanService({ pool }: ServerDeps, ingest: IngestContext): ServiceImpl<typeof ScanServiceView> {
   const { connections } = ingest;
   return {
-    async startScan({ shareName, mode, uniqueFrn }, context) {
-      const start = { shareName, mode: fromMode(mode), uniqueFrn };
+    async startScan({ shareName, mode, uniqueFrn, exactListTimes }, context) {
+      const start = { shareName, mode: fromMode(mode), uniqueFrn, exactListTimes };
       return { scan: toScan(await scans.startScan(pool, caller(context).tenantId, start)) };
     },
     async pushScan(messages, context) {
@@ -98,6 +98,7 @@ function toScan(scan: scans.ScanRow): MessageInitShape<typeof ScanSchema> {
     ...(held ? { brake: { wouldBeMissing: scan.brakeWanted ?? 0n, limit: scan.brakeLimit } } : {}),
     finishing: scan.finishingUtc !== null,
     uniqueFrn: scan.uniqueFrn,
+    exactListTimes: scan.exactListTimes,
   };
 }
 

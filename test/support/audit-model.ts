@@ -1,5 +1,6 @@
 /** What audit events do to a share, told once more and as plainly as can be. Times in microseconds, access times in seconds. */
 import { type AuditAction, type Counter, type Counts, newCounts } from "../../src/ingest/audit/fold.js";
+import { clockMarginSeconds } from "../../src/ingest/reconcile.js";
 
 export interface ModelEvent {
   action: AuditAction;
@@ -19,7 +20,13 @@ export class Model {
   readonly dirs = new Set<string>(["/"]);
   /** When a row of that path was last marked missing. */
   readonly deleted = new Map<string, number>();
+  /** The newest access of a path that had no file then. */
+  readonly waiting = new Map<string, number>();
+  /** When a directory that is there was listed, in microseconds, the margin for clocks taken off; for others the root's holds. */
+  readonly listed = new Map<string, number>();
   readonly counts: Counts = newCounts();
+  /** Waiting accesses that a file was given, and that moved its access time. */
+  given = 0;
   #nextNo: number;
 
   /** Files are numbered from `firstNo` on. */
@@ -30,6 +37,12 @@ export class Model {
   addFile(path: string, atime: number, structural?: number): void {
     this.files.set(path, { fileNo: this.#nextNo++, atime, structural });
     this.#addDirs(dirOf(path));
+  }
+
+  /** A scan lists all there is; what waits is given to the files that are there. */
+  scan(atSeconds: number): void {
+    for (const dir of this.dirs) this.listed.set(dir, (atSeconds - clockMarginSeconds) * 1e6);
+    for (const path of this.files.keys()) this.#settle(path);
   }
 
   apply(event: ModelEvent): Counter {
@@ -45,25 +58,37 @@ export class Model {
     }
   }
 
+  #listedOf(dir: string): number {
+    return this.listed.get(dir) ?? this.listed.get("/") ?? -Infinity;
+  }
+
+  /** The path's directory was listed after that. */
+  #isListed(path: string, time: number): boolean {
+    return this.#listedOf(dirOf(path)) >= time;
+  }
+
   #outcome({ action, path, targetPath, timeMicros }: ModelEvent): Counter {
     const time = Number(timeMicros);
+    if (["WRITE", "CREATE_FILE", "DELETE_FILE", "MOVE"].includes(action)) this.#settle(path);
     const file = this.files.get(path);
     switch (action) {
       case "READ":
-        return file ? access(file, time) : "waiting";
+        return file ? access(file, time) : this.#wait(path, time);
       case "PREFETCH":
         return "excluded";
       case "WRITE":
-        return file ? access(file, time) : this.#insert(path, time);
+        if (file) return access(file, time);
+        return this.#isListed(path, time) ? this.#wait(path, time) : this.#insert(path, time);
       case "CREATE_FILE":
-        return file ? "stale" : this.#insert(path, time);
+        return file || this.#isListed(path, time) ? "stale" : this.#insert(path, time);
       case "DELETE_FILE":
+        if (file && ((file.structural ?? -Infinity) > time || this.#isListed(path, time))) return "stale";
+        if ((this.waiting.get(path) ?? Infinity) <= time) this.waiting.delete(path);
         if (!file) return this.deleted.has(path) ? "stale" : "waiting";
-        if ((file.structural ?? -Infinity) > time) return "stale";
         this.#remove(path, time);
         return "deleted";
       case "CREATE_DIRECTORY":
-        if (this.dirs.has(path)) return "stale";
+        if (this.dirs.has(path) || this.#isListed(path, time)) return "stale";
         this.#addDirs(path);
         return "inserted";
       case "DELETE_DIRECTORY":
@@ -75,9 +100,37 @@ export class Model {
     }
   }
 
+  #wait(path: string, time: number): Counter {
+    if ((this.deleted.get(path) ?? -Infinity) < time) this.waiting.set(path, Math.max(this.waiting.get(path) ?? -Infinity, time));
+    return "waiting";
+  }
+
+  #settle(path: string): void {
+    const [file, time] = [this.files.get(path), this.waiting.get(path)];
+    if (!file || time === undefined) return;
+    this.waiting.delete(path);
+    if ((file.structural ?? -Infinity) <= time) this.#give(file, time);
+  }
+
+  #give(file: ModelFile, time: number): void {
+    if (access(file, time) === "applied") this.given += 1;
+  }
+
+  #bring(path: string, time: number): void {
+    const file = this.files.get(path);
+    if (file) this.#give(file, time);
+    else this.#wait(path, time);
+  }
+
+  #dropDir(dir: string): void {
+    this.dirs.delete(dir);
+    this.listed.delete(dir);
+  }
+
   #insert(path: string, time: number): Counter {
     if ((this.deleted.get(path) ?? -Infinity) >= time) return "stale";
     this.addFile(path, Math.floor(time / 1e6), time);
+    this.#settle(path);
     return "inserted";
   }
 
@@ -87,21 +140,44 @@ export class Model {
   }
 
   #moveFile(path: string, targetPath: string, file: ModelFile, time: number): Counter {
+    if (path === targetPath || (file.structural ?? -Infinity) > time) return "stale";
+    this.#settle(targetPath);
+    if (this.#isListed(path, time)) {
+      this.#bring(targetPath, Math.min(file.atime * 1e6, time));
+      return "stale";
+    }
     const there = this.files.get(targetPath);
-    if (path === targetPath || (file.structural ?? -Infinity) > time || (there?.structural ?? -Infinity) > time) return "stale";
+    if ((there?.structural ?? -Infinity) > time) return "stale";
     if (there) this.#remove(targetPath, time);
     this.files.delete(path);
     file.structural = time;
     this.files.set(targetPath, file);
     this.#addDirs(dirOf(targetPath));
+    this.#settle(targetPath);
     return "moved";
+  }
+
+  /** What waits at the old path and below, by its new path; it goes along. */
+  #take(path: string, targetPath: string, time: number): Map<string, number> {
+    const taken = [...this.waiting].filter(([at, waits]) => isWithin(at, path) && waits <= time);
+    for (const [at] of taken) this.waiting.delete(at);
+    return new Map(taken.map(([at, waits]) => [targetPath + at.slice(path.length), waits]));
   }
 
   #moveDirectory(path: string, targetPath: string, time: number): Counter {
     if (isWithin(targetPath, path) || isWithin(path, targetPath)) return "stale";
-    if (!this.dirs.has(path)) return "waiting";
+    const isThere = this.dirs.has(path);
+    if (!isThere || this.#listedOf(path) >= time) {
+      const carried = this.#take(path, targetPath, time);
+      for (const [at, file] of isThere ? this.files : []) {
+        const to = targetPath + at.slice(path.length);
+        if (isWithin(at, path)) carried.set(to, Math.max(carried.get(to) ?? -Infinity, Math.min(file.atime * 1e6, time)));
+      }
+      for (const [to, waits] of carried) this.#bring(to, waits);
+      return isThere || this.#isListed(path, time) ? "stale" : "waiting";
+    }
     const dirs = [...this.dirs].filter((dir) => isWithin(dir, path));
-    for (const dir of dirs) this.dirs.delete(dir);
+    for (const dir of dirs) this.#dropDir(dir);
     for (const dir of dirs) this.#addDirs(targetPath + dir.slice(path.length));
     for (const [from, file] of [...this.files]) {
       if (!isWithin(from, path)) continue;
@@ -111,14 +187,18 @@ export class Model {
       file.structural = Math.max(file.structural ?? -Infinity, time);
       this.files.set(to, file);
     }
+    for (const [to, waits] of this.#take(path, targetPath, time)) this.#bring(to, waits);
     return "moved";
   }
 
   #deleteDirectory(path: string, time: number): Counter {
-    if (!this.dirs.has(path)) return "waiting";
+    const isThere = this.dirs.has(path);
+    if (isThere && this.#listedOf(path) >= time) return "stale";
+    for (const [at, waits] of [...this.waiting]) if (isWithin(at, path) && waits <= time) this.waiting.delete(at);
+    if (!isThere) return "waiting";
     for (const [at, file] of [...this.files]) if (isWithin(at, path) && (file.structural ?? -Infinity) <= time) this.#remove(at, time);
-    for (const dir of [...this.dirs]) if (isWithin(dir, path)) this.dirs.delete(dir);
-    for (const at of this.files.keys()) this.#addDirs(dirOf(at));
+    const holds = (dir: string) => [...this.files.keys()].some((at) => isWithin(at, dir));
+    for (const dir of [...this.dirs]) if (isWithin(dir, path) && !holds(dir)) this.#dropDir(dir);
     return "deleted";
   }
 }

@@ -42,7 +42,14 @@ export async function createAuditedShare(server: AuditedShare["server"], tenant:
 export async function scanShare(share: AuditedShare, source: () => AsyncIterable<Chunk>): Promise<Scan> {
   const client = createClient({ server: share.server.address, key: share.tenant.keys.agent });
   try {
-    const options = { shareName: share.shareName, mode: ScanMode.FULL, uniqueFrn: true, resume: "auto", source } as const;
+    const options = {
+      shareName: share.shareName,
+      mode: ScanMode.FULL,
+      uniqueFrn: true,
+      exactListTimes: true,
+      resume: "auto",
+      source,
+    } as const;
     return (await runScan(client, options)).scan;
   } finally {
     client.close();

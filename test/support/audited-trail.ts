@@ -14,8 +14,8 @@ import {
   scanShare,
   violationsOf,
 } from "./audited-share.js";
-import { excludedUser, type GeneratedTrail } from "./generated-trail.js";
-import { type FakeTree, treeChunks } from "./ingest.js";
+import { excludedUser, type GeneratedTrail, startSeconds } from "./generated-trail.js";
+import { type FakeTree, listedAt, treeChunks } from "./ingest.js";
 import { fromSeed } from "./random.js";
 import type { TestServer } from "./server.js";
 import { createTestTenant } from "./tenant.js";
@@ -27,15 +27,16 @@ export async function trailShare(
   trail: GeneratedTrail,
 ): Promise<AuditedShare & { scanId: bigint }> {
   const share = await createAuditedShare(server, await createTestTenant(server.database));
-  const { scanId } = await scanTree(share, trail.tree);
+  const { scanId } = await scanTree(share, trail.tree, startSeconds);
   const client = createClient({ server: server.address, key: share.tenant.keys.operator });
   const exclusion = { kind: AuditExclusionKind.USER, value: excludedUser };
   await client.unary(AuditService.method.addAuditExclusion, { exclusion }).finally(client.close);
   return { ...share, scanId };
 }
 
-export function scanTree(share: AuditedShare, tree: FakeTree): Promise<Scan> {
-  const chunks = treeChunks(tree, fromSeed(1));
+/** `listedAtUnix`: when the scan saw the tree. */
+export function scanTree(share: AuditedShare, tree: FakeTree, listedAtUnix: number): Promise<Scan> {
+  const chunks = listedAt(treeChunks(tree, fromSeed(1)), listedAtUnix);
   return scanShare(share, async function* () {
     yield* chunks;
   });

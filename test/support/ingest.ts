@@ -1,6 +1,6 @@
 /** The ingest pipeline without the network, and a share that lives in memory, for tests of what a merge does. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import { DirIds } from "../../src/db/id-blocks.js";
 import { createPools } from "../../src/db/pool.js";
 import { type Chunk, ChunkSchema, DirectoryListingSchema, FileRecordSchema } from "../../src/gen/frostline/v1/scan_pb.js";
@@ -29,7 +29,7 @@ export interface IngestFixture {
   context: IngestContext;
   connections: IngestConnections;
   createShare(shareName: string, options?: { caseSensitive?: boolean; srcType?: string }): Promise<bigint>;
-  start(shareName: string, options?: { mode?: ScanMode; uniqueFrn?: boolean }): Promise<ScanRow>;
+  start(shareName: string, options?: { mode?: ScanMode; uniqueFrn?: boolean; exactListTimes?: boolean }): Promise<ScanRow>;
   push(scanId: bigint, chunks: Iterable<Chunk> | AsyncIterable<Chunk>, writer?: string): ReturnType<typeof pushScan>;
   finish(scanId: bigint, chunks: Record<string, bigint>): Promise<ScanRow>;
   abort(scanId: bigint): Promise<ScanRow>;
@@ -64,7 +64,8 @@ export async function ingestFixture(database: { runtimeUrl: string; superuserUrl
       );
       return BigInt(rows[0]?.share_id ?? 0);
     },
-    start: (shareName, { mode = "FULL", uniqueFrn = false } = {}) => startScan(pools.query, tenantId, { shareName, mode, uniqueFrn }),
+    start: (shareName, { mode = "FULL", uniqueFrn = false, exactListTimes = true } = {}) =>
+      startScan(pools.query, tenantId, { shareName, mode, uniqueFrn, exactListTimes }),
     push: (scanId, chunks, writer = "main") => pushScan(context, tenantId, messages(scanId, writer, chunks)),
     finish: (scanId, chunks) => finishScan(connections, tenantId, scanId, chunks),
     abort: (scanId) => abortScan(connections, tenantId, scanId),
@@ -130,6 +131,12 @@ export function treeChunks(tree: FakeTree, random: Random, unreadable: ReadonlyS
     if (random.next() < 0.3) cut();
   }
   cut();
+  return chunks;
+}
+
+/** The same, as if all had been listed at that time. */
+export function listedAt(chunks: Chunk[], unixSeconds: number): Chunk[] {
+  for (const { directories } of chunks) for (const directory of directories) directory.listTime = timestampFromMs(unixSeconds * 1000);
   return chunks;
 }
 

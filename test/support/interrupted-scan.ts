@@ -79,7 +79,7 @@ export function startAgent(server: TestServer, root: string, random: Random, slo
   }
   const retry = { baseDelayMs: 50, maxDelayMs: 500, maxElapsedMs: 60_000 };
   let ended = false;
-  const options = { shareName, mode: ScanMode.FULL, uniqueFrn: false, source, resume: "auto", retry } as const;
+  const options = { shareName, mode: ScanMode.FULL, uniqueFrn: false, exactListTimes: true, source, resume: "auto", retry } as const;
   const result = runScan(client, options).finally(() => {
     ended = true;
     client.close();

@@ -127,13 +127,16 @@ async function receive(state: ScanServer, requests: AsyncIterable<PushScanReques
   return { nextChunkNo: BigInt(state.committed.length), repeatedChunks };
 }
 
-function start(state: ScanServer, request: { shareName: string; mode: ScanMode; uniqueFrn: boolean }): MessageInitShape<typeof ScanSchema> {
+function start(
+  state: ScanServer,
+  request: { shareName: string; mode: ScanMode; uniqueFrn: boolean; exactListTimes: boolean },
+): MessageInitShape<typeof ScanSchema> {
   if (state.scan?.status === ScanStatus.RUNNING) {
     throw { code: "FAILED_PRECONDITION", reason: "SCAN_RUNNING", metadata: { scan_id: String(state.scan.scanId) } } satisfies Failure;
   }
-  const { shareName, mode, uniqueFrn } = request;
+  const { shareName, mode, uniqueFrn, exactListTimes } = request;
   state.committed = [];
-  state.scan = { scanId: (state.scan?.scanId ?? 0n) + 1n, status: ScanStatus.RUNNING, shareName, mode, uniqueFrn };
+  state.scan = { scanId: (state.scan?.scanId ?? 0n) + 1n, status: ScanStatus.RUNNING, shareName, mode, uniqueFrn, exactListTimes };
   return state.scan;
 }
 

@@ -58,6 +58,7 @@ export async function scanOnce(run: Demo, title: string): Promise<Scan> {
       shareName: run.shareName,
       mode: ScanMode.FULL,
       uniqueFrn: process.platform === "win32",
+      exactListTimes: true,
       resume: "restart",
       source: walkSource(run.root, { signal: run.signal }).source,
     },

@@ -8,14 +8,17 @@ import { textArray } from "../../db/array-literals.js";
 import { DomainError } from "../../errors.js";
 import { parseSharePath, splitPath, withAncestors } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
+import { nameBytesAtMost, pathBytesAtMost } from "../limits.js";
 import { lockShare } from "../locks.js";
 import { advanceCursor, type Cursor, lockCursor } from "./cursors.js";
 import { createDirectory, type DirectoryContext, deleteDirectory, type MakeDirectories, moveDirectory } from "./directories.js";
 import type { DirectoryCache } from "./directory-cache.js";
 import { type Exclusions, isExcluded, loadExclusions } from "./exclusions.js";
-import { type AuditEvent, type Counter, type Counts, Fold, type KnownPath } from "./fold.js";
+import { type AccessEvent, type AuditEvent, type Counter, type Counts, Fold, type KnownPath } from "./fold.js";
+import { readListedMicros } from "./listed.js";
 import { loadPaths } from "./load.js";
 import { reviveDirectories, storeFolded } from "./store.js";
+import { doSomeWait } from "./waiting.js";
 
 /** An event as it arrived: its paths as the agent gave them. */
 export interface ReceivedEvent extends AuditEvent {
@@ -65,6 +68,8 @@ export async function applyBatches(client: PoolClient, target: AuditTarget, batc
     cursor.lastEventId = batch.events.at(-1)?.eventId ?? cursor.lastEventId;
   }
   const claiming = claimEvents(client, target, fresh);
+  // Its error is met where it is awaited, even if what comes first throws.
+  claiming.catch(() => {});
   // While the database is at it.
   const sorted = fresh.map((event) => sort(event, share, exclusions));
   const claimed = await claiming;
@@ -134,17 +139,23 @@ function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Au
   try {
     const path = parseSharePath(share.srcType, event.path);
     const targetPath = event.action === "MOVE" ? parseSharePath(share.srcType, event.targetPath) : "";
-    if (path !== "/" && targetPath !== "/") return { ...event, path, targetPath };
+    if (path !== "/" && targetPath !== "/" && canBeStored(path) && canBeStored(targetPath)) return { ...event, path, targetPath };
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
   }
   return "refused";
 }
 
+/** As of records of a scan: a longer name fits no index. */
+function canBeStored(path: string): boolean {
+  if (path.length <= 255) return true;
+  return Buffer.byteLength(path) <= pathBytesAtMost && path.split("/").every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
+}
+
 /** Folds runs of events; before one that is of a directory, what was folded is written. */
 async function applyEvents(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts): Promise<void> {
   if (events.length === 0) return;
-  const run = new Run(client, target, events, counts, await missingScan(client, target.share));
+  const run = new Run(client, target, events, counts, await readStart(client, target.share));
   for (const [at, event] of events.entries()) {
     await run.load(at);
     if (isOfDirectory(event) || !run.fold.apply(event)) {
@@ -162,31 +173,46 @@ function isOfDirectory({ action }: AuditEvent): boolean {
 /** Events whose paths are looked up after one of a directory: another one may follow soon, and makes them unknown again. */
 const loadedAfterDirectory = 64;
 
+/** What a run has to know of the share before its first event. */
+interface RunStart {
+  missingScanId: bigint;
+  rootListedMicros: bigint | undefined;
+  someWait: boolean;
+}
+
+async function readStart(client: PoolClient, share: ShareRef): Promise<RunStart> {
+  return {
+    missingScanId: await missingScan(client, share),
+    rootListedMicros: await readListedMicros(client, share, "/"),
+    someWait: await doSomeWait(client, share),
+  };
+}
+
 class Run {
   fold: Fold;
   readonly #client: PoolClient;
   readonly #target: AuditTarget;
   readonly #events: AuditEvent[];
   readonly #counts: Counts;
-  readonly #missingScanId: bigint;
+  readonly #start: RunStart;
   readonly #known = new Map<string, KnownPath>();
-  /** Paths that any of the events makes, moves or deletes. */
-  readonly #structural = new Set<string>();
+  /** Paths that any of the events may make, change, move or delete. */
+  readonly #changing = new Set<string>();
   /** The event up to which all paths are known, and how many are looked up at the next time. */
   #loadedTo = 0;
   #loadAhead: number;
 
-  constructor(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts, missingScanId: bigint) {
+  constructor(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts, start: RunStart) {
     this.#client = client;
     this.#target = target;
     this.#events = events;
     this.#counts = counts;
-    this.#missingScanId = missingScanId;
+    this.#start = start;
     this.#loadAhead = events.length;
     for (const { action, path, targetPath } of events) {
-      if (action === "READ" || action === "PREFETCH" || action === "WRITE") continue;
-      this.#structural.add(path);
-      this.#structural.add(targetPath);
+      if (action === "READ" || action === "PREFETCH") continue;
+      this.#changing.add(path);
+      this.#changing.add(targetPath);
     }
     this.fold = this.#newFold();
   }
@@ -199,8 +225,7 @@ class Run {
       if (!this.#known.has(path)) paths.add(path);
       if (targetPath !== "" && !this.#known.has(targetPath)) paths.add(targetPath);
     }
-    const { share, directories } = this.#target;
-    if (paths.size > 0) await loadPaths(this.#client, { share, directories, structural: this.#structural }, paths, this.#known);
+    await this.#loadPaths(paths);
     this.#loadedTo = at + this.#loadAhead;
     this.#loadAhead *= 4;
   }
@@ -208,7 +233,8 @@ class Run {
   async store(): Promise<void> {
     const { result } = this.fold;
     this.fold = this.#newFold();
-    if (result.files.size === 0) return;
+    if (result.files.size + result.waiting.size + result.settled.size === 0) return;
+    if (result.waiting.size > 0) this.#start.someWait = true;
     // Directories matter only to files that came, went or moved: where a file was found, one is.
     const files = [...result.files].filter((file) => file.restructured);
     // What came into a directory, even if it went again, shows that the directory is there.
@@ -217,7 +243,7 @@ class Run {
     const { share, directories, make } = this.#target;
     const ids = await directories.findOrMake(share, paths, make);
     const dirIdOf = (path: string) => ids.get(path) as bigint;
-    await storeFolded(this.#client, share, result, dirIdOf, this.#missingScanId);
+    await storeFolded(this.#client, share, result, dirIdOf, this.#start.missingScanId);
     await reviveDirectories(this.#client, share, paths.map(dirIdOf));
   }
 
@@ -227,16 +253,31 @@ class Run {
       client: this.#client,
       share: this.#target.share,
       make: this.#target.make,
-      missingScanId: this.#missingScanId,
+      missingScanId: this.#start.missingScanId,
     };
     const apply = { CREATE_DIRECTORY: createDirectory, DELETE_DIRECTORY: deleteDirectory, MOVE: moveDirectory }[event.action as "MOVE"];
-    this.#counts[await apply(context, event)] += 1;
+    const { counter, carried } = await apply(context, event);
+    this.#counts[counter] += 1;
     for (const root of [event.path, event.targetPath]) {
       if (root === "") continue;
       for (const path of this.#known.keys()) if (path === root || path.startsWith(`${root}/`)) this.#known.delete(path);
     }
     this.#loadedTo = 0;
     this.#loadAhead = loadedAfterDirectory;
+    await this.#bring(carried);
+  }
+
+  /** Accesses that come with what was moved. */
+  async #bring(carried: Map<string, AccessEvent>): Promise<void> {
+    for (const path of carried.keys()) this.#changing.add(path);
+    await this.#loadPaths(new Set([...carried.keys()].filter((path) => !this.#known.has(path))));
+    for (const [path, access] of carried) this.fold.bring(path, access);
+  }
+
+  async #loadPaths(paths: Set<string>): Promise<void> {
+    if (paths.size === 0) return;
+    const { share, directories } = this.#target;
+    await loadPaths(this.#client, { share, directories, changing: this.#changing, ...this.#start }, paths, this.#known);
   }
 
   #newFold(): Fold {

@@ -1,9 +1,12 @@
 /** Events of whole directories: made, moved with everything below, deleted with everything below. */
 import type { ClientBase } from "pg";
-import { pathDigest, withAncestors } from "../../paths.js";
+import { plainArray } from "../../db/array-literals.js";
+import { joinPath, pathDigest, splitPath, withAncestors } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
-import type { AuditEvent, Counter } from "./fold.js";
+import type { AccessEvent, AuditEvent, Counter } from "./fold.js";
+import { readListedMicros } from "./listed.js";
 import { reviveDirectories } from "./store.js";
+import { takeWaitingBelow } from "./waiting.js";
 
 /** Ids for directories by path, made where they are new. */
 export type MakeDirectories = (paths: string[]) => Promise<bigint[]>;
@@ -16,29 +19,41 @@ export interface DirectoryContext {
   missingScanId: bigint;
 }
 
+export interface Outcome {
+  counter: Counter;
+  /** Accesses that go to the files at these paths, or wait for them. */
+  carried: Map<string, AccessEvent>;
+}
+
+interface Directory {
+  dir_id: bigint;
+  /** See readListedMicros(): of the directory itself. */
+  listedMicros: bigint | undefined;
+}
+
 interface Subdirectory {
   dir_id: bigint;
   dir_path: string;
 }
 
-export async function createDirectory({ client, share, make }: DirectoryContext, event: AuditEvent): Promise<Counter> {
-  if (await findDirectory(client, share, event.path)) return "stale";
+export async function createDirectory({ client, share, make }: DirectoryContext, event: AuditEvent): Promise<Outcome> {
+  if ((await findDirectory(client, share, event.path)) || (await isParentListed(client, share, event))) return outcome("stale");
   await reviveDirectories(client, share, await make([...withAncestors([event.path])]));
-  return "inserted";
+  return outcome("inserted");
 }
 
 /**
  * A directory is renamed: its files keep their rows and lie in new directory rows, since history
  * goes on showing them under the old ones. Onto an occupied name, the file that was there is gone.
  */
-export async function moveDirectory(context: DirectoryContext, event: AuditEvent): Promise<Counter> {
+export async function moveDirectory(context: DirectoryContext, event: AuditEvent): Promise<Outcome> {
   const { client, share, make } = context;
   const { path, targetPath } = event;
   // Into itself, or onto one that holds it: no file system does that, so these paths are of another time.
-  if (targetPath === path || targetPath.startsWith(`${path}/`) || path.startsWith(`${targetPath}/`)) return "stale";
+  if (targetPath === path || targetPath.startsWith(`${path}/`) || path.startsWith(`${targetPath}/`)) return outcome("stale");
   const root = await findDirectory(client, share, path);
-  if (!root) return "waiting";
-  const subtree = await listSubtree(client, share, root);
+  if (!root || isListed(root.listedMicros, event)) return moveLate(context, event, root);
+  const subtree = await listSubtree(client, share, root.dir_id);
   const newIds = await make(subtree.map(({ dir_path }) => targetPath + dir_path.slice(path.length)));
   const oldIds = subtree.map(({ dir_id }) => dir_id);
   await clearOccupied(context, oldIds, newIds, event);
@@ -50,14 +65,47 @@ export async function moveDirectory(context: DirectoryContext, event: AuditEvent
   );
   await mark(context, [...oldIds, ...newIds], oldIds, event);
   await reviveDirectories(client, share, await make([...withAncestors([targetPath])]));
-  return "moved";
+  return outcome("moved", await carryWaiting(context, event));
 }
 
-export async function deleteDirectory(context: DirectoryContext, event: AuditEvent): Promise<Counter> {
+/**
+ * A move of something that is not there any more, as far as is known: its accesses go where it went. `root`:
+ * another directory has its name by now. What was read in there before the move may have been meant for the
+ * one that moved; how much is not known any more, so it gets the newest that may be.
+ */
+async function moveLate(context: DirectoryContext, event: AuditEvent, root: Directory | undefined): Promise<Outcome> {
+  const { client, share } = context;
+  const carried = await carryWaiting(context, event);
+  if (!root) return outcome((await isParentListed(client, share, event)) ? "stale" : "waiting", carried);
+  const dirIds = (await listSubtree(client, share, root.dir_id)).map(({ dir_id }) => dir_id);
+  const { rows } = await client.query<{ dir_path: string; name: string; atime_unix: bigint }>(
+    `SELECT d.dir_path, c.name, c.atime_unix FROM dir d JOIN file_current c ON c.tenant_id = d.tenant_id AND c.dir_id = d.dir_id
+     WHERE d.tenant_id = $1 AND c.tenant_id = $1 AND d.dir_id = ANY($2::bigint[]) AND c.missing_since_scan_id IS NULL AND c.atime_unix IS NOT NULL`,
+    [share.tenantId, plainArray(dirIds)],
+  );
+  for (const { dir_path, name, atime_unix } of rows) {
+    const to = event.targetPath + joinPath(dir_path, name).slice(event.path.length);
+    const newest = atime_unix * 1_000_000n;
+    const timeMicros = newest < event.timeMicros ? newest : event.timeMicros;
+    const known = carried.get(to);
+    if (!known || known.timeMicros < timeMicros) carried.set(to, { ...event, timeMicros });
+  }
+  return outcome("stale", carried);
+}
+
+/** What waits at the old path and below, by its new path. */
+async function carryWaiting({ client, share }: DirectoryContext, { path, targetPath, timeMicros }: AuditEvent) {
+  const taken = await takeWaitingBelow(client, share, path, timeMicros);
+  return new Map([...taken].map(([at, access]) => [targetPath + at.slice(path.length), access]));
+}
+
+export async function deleteDirectory(context: DirectoryContext, event: AuditEvent): Promise<Outcome> {
   const { client, share, missingScanId } = context;
   const root = await findDirectory(client, share, event.path);
-  if (!root) return "waiting";
-  const subtree = await listSubtree(client, share, root);
+  if (root && isListed(root.listedMicros, event)) return outcome("stale");
+  await takeWaitingBelow(client, share, event.path, event.timeMicros);
+  if (!root) return outcome("waiting");
+  const subtree = await listSubtree(client, share, root.dir_id);
   const ids = subtree.map(({ dir_id }) => dir_id);
   await client.query(
     `UPDATE file_current SET missing_since_scan_id = $3, last_structural_event_utc = to_timestamp($4::bigint / 1000000.0), updated_utc = now()
@@ -68,16 +116,28 @@ export async function deleteDirectory(context: DirectoryContext, event: AuditEve
   const holding = withAncestors(await pathsWithLiveFiles(client, share, ids));
   const gone = subtree.filter(({ dir_path }) => !holding.has(dir_path)).map(({ dir_id }) => dir_id);
   await mark(context, ids, gone, event);
-  return "deleted";
+  return outcome("deleted");
+}
+
+function outcome(counter: Counter, carried = new Map<string, AccessEvent>()): Outcome {
+  return { counter, carried };
+}
+
+function isListed(listedMicros: bigint | undefined, event: AuditEvent): boolean {
+  return listedMicros !== undefined && listedMicros >= event.timeMicros;
+}
+
+async function isParentListed(client: ClientBase, share: ShareRef, event: AuditEvent): Promise<boolean> {
+  return isListed(await readListedMicros(client, share, splitPath(event.path)?.dirPath ?? "/"), event);
 }
 
 /** A directory that exists, as far as is known. */
-async function findDirectory(client: ClientBase, share: ShareRef, path: string): Promise<bigint | undefined> {
+async function findDirectory(client: ClientBase, share: ShareRef, path: string): Promise<Directory | undefined> {
   const { rows } = await client.query<{ dir_id: bigint }>(
     "SELECT dir_id FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = $3 AND missing_since_scan_id IS NULL",
     [share.tenantId, share.shareId, pathDigest(path, share.caseSensitive)],
   );
-  return rows[0]?.dir_id;
+  return rows[0] && { dir_id: rows[0].dir_id, listedMicros: await readListedMicros(client, share, path) };
 }
 
 async function listSubtree(client: ClientBase, share: ShareRef, root: bigint): Promise<Subdirectory[]> {
@@ -117,6 +177,7 @@ async function pathsWithLiveFiles(client: ClientBase, share: ShareRef, ids: bigi
 async function mark({ client, share, missingScanId }: DirectoryContext, ids: bigint[], gone: bigint[], event: AuditEvent): Promise<void> {
   await client.query(
     `UPDATE dir SET history_dirty = true, missing_since_scan_id = CASE WHEN dir_id = ANY($3::bigint[]) THEN $4::bigint END,
+       listed_utc = CASE WHEN missing_since_scan_id IS NULL THEN listed_utc END,
        last_structural_event_utc = GREATEST(last_structural_event_utc, to_timestamp($5::bigint / 1000000.0))
      WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])`,
     [share.tenantId, ids, gone, missingScanId, event.timeMicros],

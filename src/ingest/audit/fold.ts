@@ -4,7 +4,7 @@
  *
  * | event | its path is a file | it is missing | it is not known |
  * |---|---|---|---|
- * | READ (and PREFETCH where it counts) | access | waits for a scan | waits |
+ * | READ (and PREFETCH where it counts) | access | waits | waits |
  * | WRITE | access; size and mtime are stale | a new file, unless the deletion is newer | a new file |
  * | CREATE_FILE | stale: it is known | a new file, unless the deletion is newer | a new file |
  * | MOVE | takes the target's path; a file there is gone | waits | a directory's move, or waits |
@@ -13,6 +13,10 @@
  * Structure (create, move, delete) goes by the newest event's time: each file keeps the time of the
  * last one applied to it, since order holds only within a node. Directories are not folded: a run
  * ends before an event that moves or deletes one.
+ *
+ * An event that is older than the listing of its directory makes, moves and deletes nothing: the
+ * listing shows what came of it. But the file whose name it was may have another one by now: accesses
+ * of a path where no file is known are kept, and go along with the moves that come later.
  */
 
 export type AuditAction =
@@ -77,17 +81,24 @@ export interface AuditFile {
   restructured: boolean;
 }
 
+/** By whom and when a file was read or written. */
+export type AccessEvent = Pick<AuditEvent, "eventId" | "timeMicros" | "user" | "host">;
+
 /** What is known of a path: a live file, or when a file of that name was last deleted. */
 export interface KnownPath {
   live: AuditFile | undefined;
   /** True when a missing row of that name exists. */
   wasThere: boolean;
   deletedMicros: bigint | undefined;
+  /** Events up to this time are older than the listing of the path's directory; only of paths that an event may change. */
+  listedMicros: bigint | undefined;
+  /** The newest access that no file has been given; only of paths that an event may change. */
+  waiting: AccessEvent | undefined;
 }
 
 export interface Access {
   file: AuditFile;
-  event: AuditEvent;
+  event: AccessEvent;
   oldAtimeUnix: bigint | undefined;
   newAtimeUnix: bigint;
 }
@@ -98,6 +109,13 @@ export interface Folded {
   accesses: Access[];
   /** Newest structural event by directory whose entries changed. */
   directories: Map<string, bigint>;
+  /** Accesses that wait, by path; and paths of which none waits any more, where nothing new does. */
+  waiting: Map<string, AccessEvent>;
+  settled: Set<string>;
+}
+
+export function newFolded(): Folded {
+  return { files: new Set(), accesses: [], directories: new Map(), waiting: new Map(), settled: new Set() };
 }
 
 export interface FoldOptions {
@@ -105,7 +123,7 @@ export interface FoldOptions {
 }
 
 export class Fold {
-  readonly result: Folded = { files: new Set(), accesses: [], directories: new Map() };
+  readonly result = newFolded();
   readonly #known: Map<string, KnownPath>;
   readonly #counts: Counts;
   readonly #options: FoldOptions;
@@ -144,6 +162,13 @@ export class Fold {
     }
   }
 
+  /** An access that is the path's by right of a move: of the file there now, or of the one to come. */
+  bring(path: string, access: AccessEvent): void {
+    const known = this.#at(path);
+    if (known.live) this.#access(known.live, access);
+    else this.#wait(known, path, access);
+  }
+
   #count(counter: Counter): void {
     this.#counts[counter] += 1;
   }
@@ -155,11 +180,11 @@ export class Fold {
   }
 
   #read(event: AuditEvent): Counter {
-    const { live } = this.#at(event.path);
-    return live ? this.#access(live, event) : "waiting";
+    const known = this.#at(event.path);
+    return known.live ? this.#access(known.live, event) : this.#wait(known, event.path, event);
   }
 
-  #access(file: AuditFile, event: AuditEvent): Counter {
+  #access(file: AuditFile, event: AccessEvent): Counter {
     const seconds = event.timeMicros / 1_000_000n;
     const oldAtimeUnix = file.atimeUnix;
     if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return "stale";
@@ -170,23 +195,52 @@ export class Fold {
     return "applied";
   }
 
+  /** For whatever file turns out to have had the path then. */
+  #wait(known: KnownPath, path: string, event: AccessEvent): Counter {
+    const ended = known.deletedMicros !== undefined && known.deletedMicros >= event.timeMicros;
+    if (ended || (known.waiting && known.waiting.timeMicros >= event.timeMicros)) return "waiting";
+    known.waiting = event;
+    this.result.waiting.set(path, event);
+    return "waiting";
+  }
+
+  /** The path has a file now: what waits is its own, unless it is older than the file's being there. */
+  #settle(known: KnownPath, path: string): void {
+    const { live, waiting } = known;
+    if (!live || !waiting) return;
+    this.#drop(known, path);
+    if (live.structuralMicros === undefined || live.structuralMicros <= waiting.timeMicros) this.#access(live, waiting);
+  }
+
+  #drop(known: KnownPath, path: string): void {
+    known.waiting = undefined;
+    this.result.waiting.delete(path);
+    this.result.settled.add(path);
+  }
+
   #write(event: AuditEvent): Counter {
-    const { live } = this.#at(event.path);
-    if (!live) return this.#insert(event);
-    live.stale = true;
-    this.result.files.add(live);
+    const known = this.#at(event.path);
+    this.#settle(known, event.path);
+    const { live } = known;
+    if (!live) return isListed(known, event) ? this.#wait(known, event.path, event) : this.#insert(event);
+    if (!isListed(known, event)) {
+      live.stale = true;
+      this.result.files.add(live);
+    }
     return this.#access(live, event);
   }
 
   #create(event: AuditEvent): Counter {
-    return this.#at(event.path).live ? "stale" : this.#insert(event);
+    const known = this.#at(event.path);
+    this.#settle(known, event.path);
+    return known.live || isListed(known, event) ? "stale" : this.#insert(event);
   }
 
   /** A file that only this event tells of, unless the path was deleted later than that. */
   #insert(event: AuditEvent): Counter {
     const known = this.#at(event.path);
     if (known.deletedMicros !== undefined && known.deletedMicros >= event.timeMicros) return "stale";
-    const file: AuditFile = {
+    known.live = {
       fileCurrentId: undefined,
       path: event.path,
       loadedPath: undefined,
@@ -198,16 +252,18 @@ export class Fold {
       stale: false,
       restructured: true,
     };
-    known.live = file;
-    this.#restructure(file, event, event.path);
+    this.#restructure(known.live, event, event.path);
+    this.#settle(known, event.path);
     return "inserted";
   }
 
   #delete(event: AuditEvent): Counter {
     const known = this.#at(event.path);
+    this.#settle(known, event.path);
     const { live } = known;
+    if (live && (isNewer(live.structuralMicros, event) || isListed(known, event))) return "stale";
+    if (known.waiting && known.waiting.timeMicros <= event.timeMicros) this.#drop(known, event.path);
     if (!live) return known.wasThere ? "stale" : "waiting";
-    if (isNewer(live.structuralMicros, event)) return "stale";
     this.#remove(known, live, event);
     return "deleted";
   }
@@ -225,15 +281,20 @@ export class Fold {
     const from = this.#at(event.path);
     const file = from.live;
     if (!file) return false;
-    if (event.path === event.targetPath || isNewer(file.structuralMicros, event)) {
-      this.#count("stale");
-      return true;
-    }
+    this.#settle(from, event.path);
+    this.#count(this.#moveFile(file, from, event));
+    return true;
+  }
+
+  #moveFile(file: AuditFile, from: KnownPath, event: AuditEvent): Counter {
+    if (event.path === event.targetPath || isNewer(file.structuralMicros, event)) return "stale";
     const to = this.#at(event.targetPath);
-    if (to.live && isNewer(to.live.structuralMicros, event)) {
-      this.#count("stale");
-      return true;
+    this.#settle(to, event.targetPath);
+    if (isListed(from, event)) {
+      this.#passOn(file, event);
+      return "stale";
     }
+    if (to.live && isNewer(to.live.structuralMicros, event)) return "stale";
     if (to.live) this.#remove(to, to.live, event);
     // Its row goes along: nothing stays behind that would tell of it, in this run or in the next.
     from.live = undefined;
@@ -242,8 +303,19 @@ export class Fold {
     file.structuralMicros = event.timeMicros;
     to.live = file;
     this.#restructure(file, event, event.targetPath);
-    this.#count("moved");
-    return true;
+    this.#settle(to, event.targetPath);
+    return "moved";
+  }
+
+  /**
+   * `file` has come to the path since: the one that was moved has had the target's name for a while. Accesses
+   * from before the move were taken for this one's. How many is not known any more, so the other gets the newest that may be.
+   */
+  #passOn(file: AuditFile, event: AuditEvent): void {
+    if (file.atimeUnix === undefined) return;
+    const newest = file.atimeUnix * 1_000_000n;
+    const access = { ...event, timeMicros: newest < event.timeMicros ? newest : event.timeMicros };
+    this.bring(event.targetPath, access);
   }
 
   #restructure(file: AuditFile, event: AuditEvent, path: string): void {
@@ -258,4 +330,9 @@ export class Fold {
 /** Of two structural events the newer counts; of the same moment, the one that comes later. */
 function isNewer(structuralMicros: bigint | undefined, event: AuditEvent): boolean {
   return structuralMicros !== undefined && structuralMicros > event.timeMicros;
+}
+
+/** The path's directory was listed after the event: what the event did is known, and what came of it later. */
+function isListed({ listedMicros }: KnownPath, event: AuditEvent): boolean {
+  return listedMicros !== undefined && listedMicros >= event.timeMicros;
 }

@@ -5,6 +5,8 @@ import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { DirectoryCache } from "./directory-cache.js";
 import type { AuditFile, KnownPath } from "./fold.js";
+import { clockMarginMicros } from "./listed.js";
+import { loadWaiting } from "./waiting.js";
 
 interface Key {
   path: string;
@@ -19,13 +21,18 @@ interface PathRow {
   structural_micros: bigint | null;
   was_there: boolean;
   deleted_micros: bigint | null;
+  listed_micros: bigint | null;
 }
 
 export interface LoadContext {
   share: ShareRef;
   directories: DirectoryCache;
-  /** Paths that an event makes, moves or deletes: what was deleted before under their names matters too. */
-  structural: ReadonlySet<string>;
+  /** Paths that an event may make, change, move or delete: what was deleted, listed or waits under their names matters too. */
+  changing: ReadonlySet<string>;
+  /** Of the share's root: see KnownPath.listedMicros. */
+  rootListedMicros: bigint | undefined;
+  /** Whether accesses of any path wait. */
+  someWait: boolean;
 }
 
 /** Adds what is known of `paths` to `known`. The share's exclusive lock is held: nothing of it changes meanwhile. */
@@ -35,15 +42,22 @@ export async function loadPaths(
   paths: Set<string>,
   known: Map<string, KnownPath>,
 ): Promise<void> {
-  const { share, structural } = context;
   const keys = await findKeys(client, context, paths, known);
-  if (keys.length === 0) return;
+  if (keys.length > 0) await loadFiles(client, context, keys, known);
+  if (!context.someWait) return;
+  const changing = [...paths].filter((path) => context.changing.has(path));
+  for (const [path, waiting] of await loadWaiting(client, context.share, changing)) (known.get(path) as KnownPath).waiting = waiting;
+}
+
+async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], known: Map<string, KnownPath>): Promise<void> {
+  const { share, changing, rootListedMicros } = context;
   const { rows } = await client.query<PathRow>(
     `SELECT k.ordinal, c.file_current_id, c.atime_unix, (extract(epoch FROM c.last_structural_event_utc) * 1000000)::bigint AS structural_micros,
-       m.names > 0 AS was_there, m.deleted_micros
+       m.names > 0 AS was_there, m.deleted_micros,
+       CASE WHEN k.changing THEN coalesce(d.listed_micros, $6::bigint) END AS listed_micros
      FROM (
        -- In the order of the index: files of one directory lie side by side.
-       SELECT * FROM unnest($2::integer[], $3::bigint[], $4::text[], $5::boolean[]) AS k (ordinal, dir_id, name, structural) ORDER BY dir_id
+       SELECT * FROM unnest($2::integer[], $3::bigint[], $4::text[], $5::boolean[]) AS k (ordinal, dir_id, name, changing) ORDER BY dir_id
      ) k
      LEFT JOIN LATERAL (
        SELECT f.file_current_id, f.atime_unix, f.last_structural_event_utc FROM file_current f
@@ -51,15 +65,21 @@ export async function loadPaths(
      ) c ON true
      CROSS JOIN LATERAL (
        SELECT count(*) AS names, (extract(epoch FROM max(f.last_structural_event_utc)) * 1000000)::bigint AS deleted_micros FROM file_current f
-       WHERE (k.structural OR c.file_current_id IS NULL)
+       WHERE (k.changing OR c.file_current_id IS NULL)
          AND f.tenant_id = $1 AND f.dir_id = k.dir_id AND f.name = k.name AND f.missing_since_scan_id IS NOT NULL
-     ) m`,
+     ) m
+     LEFT JOIN LATERAL (
+       SELECT (extract(epoch FROM listed_utc) * 1000000)::bigint - $7::bigint AS listed_micros FROM dir
+       WHERE k.changing AND tenant_id = $1 AND dir_id = k.dir_id AND missing_since_scan_id IS NULL OFFSET 0
+     ) d ON true`,
     [
       share.tenantId,
       plainArray(keys.map((_, at) => at)),
       plainArray(keys.map(({ dirId }) => dirId)),
       textArray(keys.map(({ name }) => name)),
-      plainArray(keys.map(({ path }) => structural.has(path))),
+      plainArray(keys.map(({ path }) => changing.has(path))),
+      rootListedMicros ?? null,
+      clockMarginMicros,
     ],
   );
   const files = new Map<bigint, AuditFile>();
@@ -67,7 +87,13 @@ export async function loadPaths(
     const { path } = keys[row.ordinal] as Key;
     const live = row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row);
     if (live?.fileCurrentId !== undefined) files.set(live.fileCurrentId, live);
-    known.set(path, { live, wasThere: row.was_there, deletedMicros: row.deleted_micros ?? undefined });
+    known.set(path, {
+      live,
+      wasThere: row.was_there,
+      deletedMicros: row.deleted_micros ?? undefined,
+      listedMicros: row.listed_micros ?? undefined,
+      waiting: undefined,
+    });
   }
   await loadStubbed(client, share, files);
 }
@@ -75,7 +101,7 @@ export async function loadPaths(
 /** Of a path whose directory has no row nothing is known. */
 async function findKeys(
   client: ClientBase,
-  { share, directories }: LoadContext,
+  { share, directories, rootListedMicros }: LoadContext,
   paths: Set<string>,
   known: Map<string, KnownPath>,
 ): Promise<Key[]> {
@@ -84,8 +110,9 @@ async function findKeys(
   const keys: Key[] = [];
   for (const { path, dirPath, name } of places) {
     const dirId = dirIds.get(dirPath);
-    if (dirId === undefined) known.set(path, { live: undefined, wasThere: false, deletedMicros: undefined });
-    else keys.push({ path, dirId, name });
+    if (dirId !== undefined) keys.push({ path, dirId, name });
+    else
+      known.set(path, { live: undefined, wasThere: false, deletedMicros: undefined, listedMicros: rootListedMicros, waiting: undefined });
   }
   return keys;
 }

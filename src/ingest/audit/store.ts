@@ -6,6 +6,7 @@ import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import { extensionOf } from "../records.js";
 import type { Access, AuditFile, Folded } from "./fold.js";
+import { storeWaiting } from "./waiting.js";
 import { warm } from "./warm.js";
 
 /** Ids of directories by path; has every directory that the run's files lie in. */
@@ -45,11 +46,14 @@ export async function storeFolded(
     share.tenantId,
     known.filter((file) => (file.touched || file.stale) && !file.missing),
   );
+  // Its error is met where it is awaited, even if what comes first throws.
+  touching.catch(() => {});
   // Written out while the database is at it.
   const columns = accessColumns(folded.accesses);
   await touching;
   await markDirectories(client, share, folded.directories, dirIdOf);
   await logAccesses(client, share, columns);
+  await storeWaiting(client, share, folded);
   await warm(client, share.tenantId, folded.accesses);
   for (const file of files) {
     file.loadedPath = file.missing ? undefined : file.path;
@@ -137,11 +141,11 @@ async function touch(client: ClientBase, tenantId: string, files: AuditFile[]): 
   );
 }
 
-/** Directories that hold something exist, whatever was known of them before. */
+/** Directories that hold something exist, whatever was known of them before; when they were listed tells of another time. */
 export async function reviveDirectories(client: ClientBase, share: ShareRef, dirIds: bigint[]): Promise<void> {
   if (dirIds.length === 0) return;
   await client.query(
-    "UPDATE dir SET missing_since_scan_id = NULL WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[]) AND missing_since_scan_id IS NOT NULL",
+    "UPDATE dir SET missing_since_scan_id = NULL, listed_utc = NULL WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[]) AND missing_since_scan_id IS NOT NULL",
     [share.tenantId, plainArray(dirIds)],
   );
 }
