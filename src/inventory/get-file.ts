@@ -11,18 +11,23 @@ import { findDirectory } from "./directories.js";
 export async function getFile(pool: Pool, tenantId: string, shareName: string, path: string): Promise<{ share: Share; file: CurrentFile }> {
   return readTenant(pool, tenantId, async (client) => {
     const share = await requireShare(client, tenantId, shareName);
-    const parts = splitPath(parseSharePath(share.src_type, path));
-    const dir = parts && (await findDirectory(client, tenantId, share, parts.dirPath));
-    const name = dir && parts && (await storedName(client, tenantId, share, dir.dir_id, parts.name));
-    const file = name === undefined ? undefined : await readFile(client, tenantId, dir?.dir_id as bigint, name);
-    if (file === undefined) {
-      throw new DomainError("NOT_FOUND", `The share ${JSON.stringify(shareName)} has no file ${JSON.stringify(path)}.`, {
-        reason: "FILE_NOT_FOUND",
-        metadata: { path },
-      });
-    }
-    return { share, file };
+    return { share, file: await requireFile(client, tenantId, share, path) };
   });
+}
+
+/** The same within a transaction of the tenant. */
+export async function requireFile(client: ClientBase, tenantId: string, share: Share, path: string): Promise<CurrentFile> {
+  const parts = splitPath(parseSharePath(share.src_type, path));
+  const dir = parts && (await findDirectory(client, tenantId, share, parts.dirPath));
+  const name = dir && parts && (await storedName(client, tenantId, share, dir.dir_id, parts.name));
+  const file = name === undefined ? undefined : await readFile(client, tenantId, dir?.dir_id as bigint, name);
+  if (file === undefined) {
+    throw new DomainError("NOT_FOUND", `The share ${JSON.stringify(share.share_name)} has no file ${JSON.stringify(path)}.`, {
+      reason: "FILE_NOT_FOUND",
+      metadata: { path },
+    });
+  }
+  return file;
 }
 
 /** As given, if that exists or case counts; else a name that differs only in case. */

@@ -12,15 +12,11 @@ import { getFile } from "../inventory/get-file.js";
 import { listFiles } from "../inventory/list-files.js";
 import { renderPath, type SourceType } from "../paths.js";
 import { caller, type ServerDeps } from "./context.js";
-import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
+import { countThatFit, decodePageToken, encodePageToken, pageSize, pageTokenNumber, type Sized } from "./pages.js";
 
 const defaultPageSize = 1000;
 const maxPageSize = 10_000;
-/** Clients take 4 MiB a message; a page ends early rather than come near it. */
-const messageSizeBytesAtMost = 2 * 1024 * 1024;
 const filesPerMessage = 500;
-/** A message's fixed fields and tags, generously. */
-const fixedSizeBytes = 160;
 
 export function fileService({ pool, config, shutdownSignal }: ServerDeps): ServiceImpl<typeof FileService> {
   // A stream holds a connection for as long as its client reads: half of them stay for everything else.
@@ -85,21 +81,6 @@ function createSlots(most: number): { take(): () => void } {
       };
     },
   };
-}
-
-interface Sized {
-  dir_path: string;
-  name: string;
-}
-
-/** How many of the rows, and at least one, a message holds. Sizes are of UTF-16 text, of which 3 bytes a unit are the most UTF-8 takes. */
-function countThatFit(rows: readonly Sized[], most: number): number {
-  let sizeBytes = 0;
-  for (const [count, { dir_path, name }] of rows.entries()) {
-    sizeBytes += fixedSizeBytes + 3 * (dir_path.length + name.length);
-    if (count === most || (count > 0 && sizeBytes > messageSizeBytesAtMost)) return count;
-  }
-  return rows.length;
 }
 
 function* batches<Row extends Sized>(rows: Row[]): Generator<Row[]> {

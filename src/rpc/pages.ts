@@ -2,6 +2,11 @@
 import { DomainError } from "../errors.js";
 import { invalidField } from "../tenancy/validate.js";
 
+/** Clients take 4 MiB a message; a page ends early rather than come near it. */
+const messageSizeBytesAtMost = 2 * 1024 * 1024;
+/** An item's fields other than its path, and tags, generously. */
+const fixedSizeBytes = 160;
+
 /** `asked` of a request: 0 means `fallback`. Throws INVALID_ARGUMENT below 0 or above `most`. */
 export function pageSize(asked: number, fallback: number, most: number): number {
   if (asked < 0 || asked > most) throw invalidField("page_size", `is ${asked}; it must be 0 to ${most}.`);
@@ -35,4 +40,19 @@ function badPageToken(): DomainError {
   return new DomainError("INVALID_ARGUMENT", "page_token is not one that this list returned. Start again without one.", {
     reason: "BAD_PAGE_TOKEN",
   });
+}
+
+export interface Sized {
+  dir_path: string;
+  name: string;
+}
+
+/** How many of the rows, and at least one, a message holds. Sizes are of UTF-16 text, of which 3 bytes a unit are the most UTF-8 takes. */
+export function countThatFit(rows: readonly Sized[], most: number): number {
+  let sizeBytes = 0;
+  for (const [count, { dir_path, name }] of rows.entries()) {
+    sizeBytes += fixedSizeBytes + 3 * (dir_path.length + name.length);
+    if (count === most || (count > 0 && sizeBytes > messageSizeBytesAtMost)) return count;
+  }
+  return rows.length;
 }

@@ -6,8 +6,10 @@ import { FileService } from "../gen/frostline/v1/file_pb.js";
 import { ScanService } from "../gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../gen/frostline/v1/share_pb.js";
 import { TenantService } from "../gen/frostline/v1/tenant_pb.js";
+import { TierService } from "../gen/frostline/v1/tier_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
 import { IngestConnections } from "../ingest/connections.js";
+import { asPlanned } from "../tier/still-matches.js";
 import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
 import { fileService } from "./file.js";
@@ -15,8 +17,9 @@ import { ScanServiceView } from "./push-view.js";
 import { scanService } from "./scan.js";
 import { shareService } from "./share.js";
 import { tenantService } from "./tenant.js";
+import { tierService } from "./tier.js";
 
-export const services = [TenantService, ShareService, ScanService, AuditService, FileService] as const;
+export const services = [TenantService, ShareService, ScanService, AuditService, FileService, TierService] as const;
 
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
   router.service(TenantService, tenantService(deps));
@@ -31,4 +34,5 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
     auditService(deps, { ...ingest, directories: new DirectoryCache(), prefetchIsAccess: config.prefetchIsAccess }),
   );
   router.service(FileService, fileService(deps));
+  router.service(TierService, tierService(deps, asPlanned));
 }

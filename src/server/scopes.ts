@@ -15,6 +15,8 @@ const admin: Access = { scopes: ["admin"] };
 const platformAdmin: Access = { scopes: ["admin"], platform: true };
 /** An agent has to find its share, and where it left off. */
 const readerOrAgent: Access = { scopes: ["reader", "agent"] };
+/** Movers run where the files are, as agents do. */
+const mover: Access = { scopes: ["agent", "operator"] };
 
 /** By `service type name/method name`. */
 export const access: ReadonlyMap<string, Access> = new Map([
@@ -41,6 +43,12 @@ export const access: ReadonlyMap<string, Access> = new Map([
   ["frostline.v1.AuditService/ListAuditExclusions", reader],
   ["frostline.v1.AuditService/AddAuditExclusion", operator],
   ["frostline.v1.AuditService/RemoveAuditExclusion", operator],
+  ["frostline.v1.TierService/ListTierObjects", reader],
+  ["frostline.v1.TierService/ClaimTierObjects", mover],
+  ["frostline.v1.TierService/ReportTierObjects", mover],
+  ["frostline.v1.TierService/RequestRehydration", operator],
+  ["frostline.v1.TierService/CancelTierObjects", operator],
+  ["frostline.v1.TierService/RequestTargetDeletion", operator],
   ["frostline.v1.FileService/ListFiles", reader],
   ["frostline.v1.FileService/GetFile", reader],
   ["frostline.v1.FileService/StreamSnapshot", reader],

@@ -6,8 +6,6 @@ import { type Cause, statesBefore, type TierState } from "./transitions.js";
 export interface StateChange {
   to: TierState;
   cause: Cause;
-  /** Who did it; null: the server itself. */
-  actor: string | null;
   /** Also objects that a mover is at work on: only its own report may say so. */
   leased: boolean;
 }
@@ -16,6 +14,8 @@ export interface ChangedObject {
   tierId: bigint;
   /** Stays with the object, and in audit_log. */
   reason: string;
+  /** Who did it; empty: the server itself. */
+  actor: string;
 }
 
 /**
@@ -25,15 +25,15 @@ export interface ChangedObject {
 export async function changeStates(
   client: ClientBase,
   tenantId: string,
-  { to, cause, actor, leased }: StateChange,
+  { to, cause, leased }: StateChange,
   objects: readonly ChangedObject[],
 ): Promise<bigint[]> {
   if (objects.length === 0) return [];
   const { rows } = await client.query<{ tier_id: bigint }>(
     // Locked in the order of their ids, as everywhere: two transactions never wait for each other in a circle.
     `WITH before AS MATERIALIZED (
-       SELECT t.tenant_id, t.tier_id, t.state, w.reason
-       FROM unnest($2::bigint[], $3::text[]) AS w (tier_id, reason) JOIN tier_object t ON t.tier_id = w.tier_id
+       SELECT t.tenant_id, t.tier_id, t.state, w.reason, w.actor
+       FROM unnest($2::bigint[], $3::text[], $8::text[]) AS w (tier_id, reason, actor) JOIN tier_object t ON t.tier_id = w.tier_id
        WHERE t.tenant_id = $1 AND t.state = ANY($4::text[]) AND ($5 OR t.lease_until_utc IS NULL OR t.lease_until_utc < now())
        ORDER BY t.tier_id FOR UPDATE OF t
      ), changed AS (
@@ -44,10 +44,10 @@ export async function changeStates(
          stub_mtime_unix = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_mtime_unix END,
          stub_frn = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_frn END
        FROM before b WHERE t.tenant_id = $1 AND t.tenant_id = b.tenant_id AND t.tier_id = b.tier_id
-       RETURNING t.tier_id, t.share_id, t.file_current_id, b.state AS old_state, b.reason
+       RETURNING t.tier_id, t.share_id, t.file_current_id, b.state AS old_state, b.reason, b.actor
      ), logged AS (
        INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_state, new_state, source, actor, reason)
-       SELECT $1, 'tier', share_id, file_current_id, old_state, $6, $7, $8, nullif(reason, '') FROM changed
+       SELECT $1, 'tier', share_id, file_current_id, old_state, $6, $7, nullif(actor, ''), nullif(reason, '') FROM changed
      )
      SELECT tier_id FROM changed`,
     [
@@ -58,7 +58,7 @@ export async function changeStates(
       leased,
       to,
       cause,
-      actor,
+      textArray(objects.map(({ actor }) => actor)),
     ],
   );
   return rows.map((row) => row.tier_id);
