@@ -223,6 +223,9 @@ function rowsOfOneShare(tenant: string, share: string): string {
       planned_allocated_bytes, funnel) VALUES ('${tenant}', ${share}, 1, '${tenant}', 1, 0, 'who', false, 0, 0, 0, '[]');
     INSERT INTO hold (tenant_id, share_id, path_glob, reason, created_by) VALUES ('${tenant}', ${share}, '**', 'why', 'who');
     INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by) VALUES ('${tenant}', ${share}, 1, 's3://x', 'PLANNED', 'who');
-    INSERT INTO warming_event (tenant_id, position, tier_id, event_utc) SELECT tenant_id, 1, tier_id, now() FROM tier_object WHERE tenant_id = '${tenant}';
+    INSERT INTO warming_position VALUES ('${tenant}', 2);
+    INSERT INTO warming_event (tenant_id, position, tier_id, share_id, event_utc, recorded_utc)
+      SELECT tenant_id, 1, tier_id, share_id, now(), now() FROM tier_object WHERE tenant_id = '${tenant}';
+    INSERT INTO warming_storm VALUES ('${tenant}', 2, ${share}, now(), now(), now(), 2, 1, 2, now());
     INSERT INTO retention_policy (tenant_id, keep_scans) VALUES ('${tenant}', 3);`;
 }

@@ -17,8 +17,10 @@ export async function warm(client: ClientBase, tenantId: string, accesses: Acces
        FROM (SELECT tier_id, count(*) AS accesses, max(event_utc) AS last_utc FROM event GROUP BY tier_id) n
        WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id
      )
-     INSERT INTO warming_event (tenant_id, position, tier_id, event_utc, actor, host)
-     SELECT $1, (SELECT coalesce(max(position), 0) FROM warming_event WHERE tenant_id = $1) + ordinal, tier_id, event_utc, nullif(actor, ''), nullif(host, '') FROM event`,
+     INSERT INTO warming_event (tenant_id, position, tier_id, share_id, event_utc, actor, host, recorded_utc)
+     SELECT $1, (SELECT coalesce(max(position), 0) FROM warming_event WHERE tenant_id = $1) + e.ordinal, e.tier_id, t.share_id, e.event_utc,
+       nullif(e.actor, ''), nullif(e.host, ''), clock_timestamp()
+     FROM event e JOIN tier_object t ON t.tenant_id = $1 AND t.tier_id = e.tier_id`,
     [
       tenantId,
       plainArray(warming.map(({ file }) => file.stubbedTierId)),
