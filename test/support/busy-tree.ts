@@ -9,7 +9,8 @@ import type { Random } from "./random.js";
 export interface BusyFile {
   /** Stays its own through every renaming. */
   no: number;
-  /** Newest access that an event told of, in seconds. */
+  /** When an event told of its creation, and of the newest access, in seconds. */
+  createdUnix: number;
   eventAtime: number;
 }
 
@@ -19,6 +20,8 @@ export class BusyTree {
   readonly directories = new Set<string>(["/"]);
   /** Not yet taken by `takeEvents`. */
   #events: AuditEvent[] = [];
+  /** How long ago what happens now is said to have happened. */
+  clockBehindSeconds = 0;
   #made = 0;
   #offset = 0n;
   readonly #root: string;
@@ -33,7 +36,7 @@ export class BusyTree {
     // Of what is there from the start, only the file system tells.
     this.takeEvents();
     this.#offset = 0n;
-    for (const file of this.files.values()) file.eventAtime = 0;
+    for (const file of this.files.values()) file.createdUnix = 0;
   }
 
   /** What happened since the last time, in order; the offset of an event is its place in the trail. */
@@ -61,7 +64,7 @@ export class BusyTree {
   }
 
   #tell(action: AuditAction, at: string, targetPath = ""): number {
-    const nowMs = Date.now();
+    const nowMs = Date.now() - this.clockBehindSeconds * 1000;
     const timeMicros = BigInt(nowMs) * 1000n;
     this.#events.push(create(AuditEventSchema, { offset: this.#offset++, timeMicros, action, path: at, targetPath, user: "ann" }));
     return Math.floor(nowMs / 1000);
@@ -111,7 +114,7 @@ export class BusyTree {
     fs.writeFileSync(this.#real(at), Buffer.alloc(no));
     // Long ago, so that events are newer.
     fs.utimesSync(this.#real(at), 1_700_000_000 + no, 1_700_000_000 + no);
-    this.files.set(at, { no, eventAtime: this.#tell(AuditAction.CREATE_FILE, at) });
+    this.files.set(at, { no, createdUnix: this.#tell(AuditAction.CREATE_FILE, at), eventAtime: 0 });
   }
 
   #deleteFile(): void {
