@@ -7,6 +7,8 @@ import type { PoolClient } from "pg";
 import { textArray } from "../../db/array-literals.js";
 import { DomainError } from "../../errors.js";
 import { parseSharePath, splitPath, withAncestors } from "../../paths.js";
+import { recordTouches } from "../../warming/record-touches.js";
+import type { Touch } from "../../warming/touch.js";
 import type { ShareRef } from "../directories.js";
 import { nameBytesAtMost, pathBytesAtMost } from "../limits.js";
 import { lockShare } from "../locks.js";
@@ -81,8 +83,9 @@ export async function applyBatches(client: PoolClient, target: AuditTarget, batc
     else if (typeof outcome === "string") counts[outcome] += 1;
     else events.push(outcome);
   }
-  await applyEvents(client, target, events, counts);
+  const touches = await applyEvents(client, target, events, counts);
   for (const cursor of cursors.values()) await advanceCursor(client, share.tenantId, volumeId, cursor);
+  await recordTouches(client, share, touches);
 }
 
 /** A file that was replaced, or is shorter than it was, begins anew; otherwise a batch must go on where the cursor stands, or before. */
@@ -152,9 +155,9 @@ function canBeStored(path: string): boolean {
   return Buffer.byteLength(path) <= pathBytesAtMost && path.split("/").every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
 }
 
-/** Folds runs of events; before one that is of a directory, what was folded is written. */
-async function applyEvents(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts): Promise<void> {
-  if (events.length === 0) return;
+/** Folds runs of events; before one that is of a directory, what was folded is written. Returns the accesses to tiered files. */
+async function applyEvents(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts): Promise<Touch[]> {
+  if (events.length === 0) return [];
   const run = new Run(client, target, events, counts, await readStart(client, target.share));
   for (const [at, event] of events.entries()) {
     await run.load(at);
@@ -164,6 +167,7 @@ async function applyEvents(client: PoolClient, target: AuditTarget, events: Audi
     }
   }
   await run.store();
+  return run.touches;
 }
 
 function isOfDirectory({ action }: AuditEvent): boolean {
@@ -190,6 +194,7 @@ async function readStart(client: PoolClient, share: ShareRef): Promise<RunStart>
 
 class Run {
   fold: Fold;
+  readonly touches: Touch[] = [];
   readonly #client: PoolClient;
   readonly #target: AuditTarget;
   readonly #events: AuditEvent[];
@@ -233,6 +238,7 @@ class Run {
   async store(): Promise<void> {
     const { result } = this.fold;
     this.fold = this.#newFold();
+    for (const touch of result.touches) this.touches.push(touch);
     if (result.files.size + result.waiting.size + result.settled.size === 0) return;
     if (result.waiting.size > 0) this.#start.someWait = true;
     // Directories matter only to files that came, went or moved: where a file was found, one is.

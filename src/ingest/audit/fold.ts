@@ -19,6 +19,8 @@
  * of a path where no file is known are kept, and go along with the moves that come later.
  */
 
+import type { Touch } from "../../warming/touch.js";
+
 export type AuditAction =
   | "OTHER"
   | "READ"
@@ -107,6 +109,8 @@ export interface Access {
 export interface Folded {
   files: Set<AuditFile>;
   accesses: Access[];
+  /** Every access to a file that is STUBBED, whether it moved its time or not. */
+  touches: Touch[];
   /** Newest structural event by directory whose entries changed. */
   directories: Map<string, bigint>;
   /** Accesses that wait, by path; and paths of which none waits any more, where nothing new does. */
@@ -115,7 +119,7 @@ export interface Folded {
 }
 
 export function newFolded(): Folded {
-  return { files: new Set(), accesses: [], directories: new Map(), waiting: new Map(), settled: new Set() };
+  return { files: new Set(), accesses: [], touches: [], directories: new Map(), waiting: new Map(), settled: new Set() };
 }
 
 export interface FoldOptions {
@@ -187,6 +191,7 @@ export class Fold {
   #access(file: AuditFile, event: AccessEvent): Counter {
     const seconds = event.timeMicros / 1_000_000n;
     const oldAtimeUnix = file.atimeUnix;
+    touch(this.result, file, event);
     if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return "stale";
     file.atimeUnix = seconds;
     file.touched = true;
@@ -325,6 +330,11 @@ export class Fold {
     const last = this.result.directories.get(dirPath);
     if (last === undefined || last < event.timeMicros) this.result.directories.set(dirPath, event.timeMicros);
   }
+}
+
+/** A scan may have seen the stub's access time before the event that tells of the access. */
+export function touch({ touches }: Folded, { stubbedTierId }: AuditFile, { timeMicros, user, host, eventId }: AccessEvent): void {
+  if (stubbedTierId !== undefined) touches.push({ tierId: stubbedTierId, timeMicros, user, host, eventId });
 }
 
 /** Of two structural events the newer counts; of the same moment, the one that comes later. */

@@ -1,7 +1,8 @@
 /** Waiting accesses, and the files that have come to their paths otherwise than by an event. */
 import type { ClientBase } from "pg";
+import { recordTouches } from "../../warming/record-touches.js";
 import type { ShareRef } from "../directories.js";
-import { type AuditFile, type Folded, newFolded } from "./fold.js";
+import { type AuditFile, type Folded, newFolded, touch } from "./fold.js";
 import { storeFolded } from "./store.js";
 import { toAccess, type WaitingRow } from "./waiting.js";
 
@@ -42,16 +43,17 @@ export async function settlePage(client: ClientBase, share: ShareRef, after: Wai
   const folded = newFolded();
   for (const row of rows) if (row.file_current_id !== null) settle(folded, row, row.file_current_id);
   await storeFolded(client, share, folded, () => 0n, 0n);
+  await recordTouches(client, share, folded.touches);
   return rows.length < limit ? undefined : rows.at(-1);
 }
 
 function settle(folded: Folded, row: SettledRow, fileCurrentId: bigint): void {
   folded.settled.add(row.path);
-  const seconds = row.event_micros / 1_000_000n;
-  const oldAtimeUnix = row.atime_unix ?? undefined;
-  if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return;
   // Of a file that had the name before this one came to it.
   if (row.structural_micros !== null && row.structural_micros > row.event_micros) return;
+  const seconds = row.event_micros / 1_000_000n;
+  const oldAtimeUnix = row.atime_unix ?? undefined;
+  const event = toAccess(row);
   const file: AuditFile = {
     fileCurrentId,
     path: row.path,
@@ -64,6 +66,8 @@ function settle(folded: Folded, row: SettledRow, fileCurrentId: bigint): void {
     stale: false,
     restructured: false,
   };
+  touch(folded, file, event);
+  if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return;
   folded.files.add(file);
-  folded.accesses.push({ file, event: toAccess(row), oldAtimeUnix, newAtimeUnix: seconds });
+  folded.accesses.push({ file, event, oldAtimeUnix, newAtimeUnix: seconds });
 }

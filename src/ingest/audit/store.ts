@@ -7,7 +7,6 @@ import type { ShareRef } from "../directories.js";
 import { extensionOf } from "../records.js";
 import type { Access, AuditFile, Folded } from "./fold.js";
 import { storeWaiting } from "./waiting.js";
-import { warm } from "./warm.js";
 
 /** Ids of directories by path; has every directory that the run's files lie in. */
 export type DirIdOf = (dirPath: string) => bigint;
@@ -54,7 +53,6 @@ export async function storeFolded(
   await markDirectories(client, share, folded.directories, dirIdOf);
   await logAccesses(client, share, columns);
   await storeWaiting(client, share, folded);
-  await warm(client, share.tenantId, folded.accesses);
   for (const file of files) {
     file.loadedPath = file.missing ? undefined : file.path;
     file.touched = file.stale = file.restructured = false;

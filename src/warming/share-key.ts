@@ -1,0 +1,5 @@
+/** Which share of which tenant. */
+export interface ShareKey {
+  tenantId: string;
+  shareId: bigint;
+}
