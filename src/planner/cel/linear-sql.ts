@@ -50,12 +50,15 @@ export function memberSql(compiler: Compiler, value: Linear, list: bigint[]): st
   return `(${compiler.columns[name]} = ANY (${compiler.params.add(inRange.map(String))}::bigint[]))`;
 }
 
-/** `comparison`, but NULL where an interim result is out of range. Conditions that always hold are left out. */
+/**
+ * `comparison`, but NULL where an interim result is out of range. Conditions that always hold are left out, and the comparison
+ * is not written if it cannot matter: a parameter that the statement does not mention is an error.
+ */
 export function guarded(
   compiler: Compiler,
   checks: RangeCheck[],
   compared: Linear,
-  comparison: string,
+  comparison: () => string,
 ): { text: string; nullable: boolean } {
   const needed = checks.filter(({ value, range }) => {
     const possible = rangeOf(value, rangeOfVariable);
@@ -65,25 +68,30 @@ export function guarded(
   // A sum of several columns is calculated by PostgreSQL: each has to be what it should be, or the sum might overflow.
   const summed = [compared, ...needed.map((check) => check.value)].map(termsOf).filter((terms) => terms.length > 1);
   for (const [name] of summed.flat()) bounds.set(name, timeRange);
-  const sums: string[] = [];
   for (const { value, range } of needed) {
-    const terms = termsOf(value);
-    const [only] = terms;
+    const [only, ...more] = termsOf(value);
     if (only === undefined) return { text: "NULL::boolean", nullable: true };
-    if (terms.length > 1) {
-      const [low, high] = [range.low - value.constant, range.high - value.constant];
-      sums.push(`(${sumSql(compiler, value)}) BETWEEN ${constant(compiler, low)} AND ${constant(compiler, high)}`);
-    } else narrow(bounds, only, value.constant, range);
+    if (more.length === 0) narrow(bounds, only, value.constant, range);
   }
-  const columns = [...bounds].filter(([, range]) => range.low > int64.low || range.high < int64.high);
-  if (columns.some(([, range]) => range.low > range.high)) return { text: "NULL::boolean", nullable: true };
-  const ranges = columns.map(
-    ([name, range]) => `${compiler.columns[name]} BETWEEN ${constant(compiler, range.low)} AND ${constant(compiler, range.high)}`,
-  );
+  if ([...bounds.values()].some((range) => range.low > range.high)) return { text: "NULL::boolean", nullable: true };
+  const ranges = [...bounds].filter(([, range]) => range.low > int64.low || range.high < int64.high);
+  const sums = needed.filter(({ value }) => termsOf(value).length > 1);
   // Nested, because only CASE says what is calculated first.
-  const inner = sums.length === 0 ? comparison : `CASE WHEN ${sums.join(" AND ")} THEN ${comparison} END`;
-  if (ranges.length === 0) return { text: inner, nullable: sums.length > 0 };
-  return { text: `(CASE WHEN ${ranges.join(" AND ")} THEN ${inner} END)`, nullable: true };
+  const columnsInRange = ranges.map(([name, range]) => betweenSql(compiler, compiler.columns[name], range));
+  const sumsInRange = sums.map(({ value, range }) => betweenSql(compiler, `(${sumSql(compiler, value)})`, shifted(range, -value.constant)));
+  return { text: onlyIf(columnsInRange, onlyIf(sumsInRange, comparison())), nullable: ranges.length + sums.length > 0 };
+}
+
+function onlyIf(conditions: string[], text: string): string {
+  return conditions.length === 0 ? text : `(CASE WHEN ${conditions.join(" AND ")} THEN ${text} END)`;
+}
+
+function betweenSql(compiler: Compiler, text: string, range: Range): string {
+  return `${text} BETWEEN ${constant(compiler, range.low)} AND ${constant(compiler, range.high)}`;
+}
+
+function shifted(range: Range, by: bigint): Range {
+  return { low: range.low + by, high: range.high + by };
 }
 
 /** Leaves in bounds what also keeps coefficient * column + offset in `range`. */

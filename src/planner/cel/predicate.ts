@@ -76,7 +76,7 @@ function combined(parts: Sql[], text: string): Sql {
 
 function compileNumbers(compiler: Compiler, condition: Extract<Condition, { kind: "compare" | "numberIn" }>): Sql {
   const known = condition.checks.map(({ value, range }) => ({ value: substitute(value, "now", compiler.now), range }));
-  const text =
+  const text = () =>
     condition.kind === "compare"
       ? compareSql(compiler, substitute(condition.difference, "now", compiler.now), condition.operator)
       : memberSql(compiler, condition.value, condition.list);
