@@ -145,6 +145,19 @@ function pruneTests(): void {
     await fixture.close();
   });
 
+  test("accesses that waited in vain are forgotten in batches; young ones wait on", async () => {
+    const { tenantId, fixture } = await tenantWithEvents("w.log");
+    await look(
+      `INSERT INTO audit_waiting (tenant_id, share_id, dir_digest, name, path, event_micros, event_id, recorded_utc)
+       SELECT $1, share_id, $1, n::text, '/x/' || n, n, 'e' || n, now() - make_interval(days => CASE WHEN n < 25000 THEN 8 ELSE 6 END)
+       FROM share, generate_series(1, 25009) n WHERE tenant_id = $1`,
+      [tenantId],
+    );
+    expect(await run()).toMatchObject({ ran: true, waitingPruned: 24_999 });
+    expect(await look("SELECT count(*)::integer AS waiting FROM audit_waiting WHERE tenant_id = $1", [tenantId])).toEqual([{ waiting: 10 }]);
+    await fixture.close();
+  });
+
   test("of another tenant than the transaction's are out of reach, and none can be deleted but through the function", async () => {
     const { tenantId, fixture } = await tenantWithEvents("d.log");
     const { tenantId: other } = await createTestTenant(database);
@@ -217,7 +230,7 @@ function runTests(): void {
   test("are left to the server that is at it", async () => {
     await withClient(database.runtimeUrl, async (client) => {
       await client.query("SELECT pg_advisory_lock(hashtextextended('maintenance', 0))");
-      expect(await run()).toEqual({ ran: false, partitionsMade: [], eventsPruned: 0 });
+      expect(await run()).toMatchObject({ ran: false, partitionsMade: [], eventsPruned: 0, waitingPruned: 0 });
     });
     expect((await run()).ran).toBe(true);
   });

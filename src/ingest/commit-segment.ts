@@ -11,6 +11,7 @@ import { type EventMarks, readEventMarks, reconcileHistory } from "./reconcile.j
 import { BrakeHolds, fenced, scanClosed, scanNotFound } from "./scan-errors.js";
 import type { Segment } from "./segment.js";
 import * as staging from "./staging.js";
+import { anyTiered, recognizeStubs } from "./stubs.js";
 
 /** A writer's stream, as long as no newer one has opened. */
 export interface WriterRef {
@@ -125,11 +126,13 @@ async function checkStaged(client: PoolClient, writer: WriterRef, segment: Segme
 async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, dropped: boolean): Promise<Merged> {
   const { tenantId } = writer.share;
   const marks = await readEventMarks(client, tenantId);
+  const tiered = await anyTiered(client, writer.share);
   const unmarked = marks.guarded.length + marks.dirty.length === 0;
   const counts =
-    unmarked && (await merge.isAllNew(client, tenantId))
+    // Where nothing was known before, there may be stubs that moved there.
+    unmarked && !tiered && (await merge.isAllNew(client, tenantId))
       ? await writeAllNew(client, writer, segment.rows.rowCount)
-      : await writeDifferences(client, writer, segment.rows.rowCount, marks);
+      : await writeDifferences(client, writer, segment.rows.rowCount, marks, tiered);
   return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
 }
 
@@ -150,10 +153,17 @@ async function writeAllNew(client: PoolClient, writer: WriterRef, rows: number):
   return { added, returned: 0, changed: 0, replaced: 0, gone: 0, confirmed: 0, reconciled: 0 };
 }
 
-async function writeDifferences(client: PoolClient, writer: WriterRef, rows: number, marks: EventMarks): Promise<merge.DiffCounts> {
+async function writeDifferences(
+  client: PoolClient,
+  writer: WriterRef,
+  rows: number,
+  marks: EventMarks,
+  tiered: boolean,
+): Promise<merge.DiffCounts> {
   const { scanId } = writer;
   const { tenantId, shareId } = writer.share;
   await merge.diff(client, tenantId, marks.guarded);
+  if (tiered) await recognizeStubs(client, writer.share, scanId);
   await merge.findReturned(client, tenantId);
   await client.query("ANALYZE staging_diff");
   const counts = await merge.countDiff(client, tenantId);

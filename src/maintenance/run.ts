@@ -3,9 +3,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Pool, PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import type { Logger } from "../log.js";
+import { newReconciled, type Reconciled } from "../tier/reconcile.js";
+import { asPlanned } from "../tier/still-matches.js";
 import { makePartitions } from "./partitions.js";
 import { pruneProcessed } from "./prune-processed.js";
 import { pruneWaiting } from "./prune-waiting.js";
+import { reconcileTier } from "./reconcile-tier.js";
 
 export interface MaintenanceOptions {
   pool: Pool;
@@ -25,6 +28,8 @@ export interface MaintenanceResult {
   eventsPruned: number;
   /** Accesses that waited for a file in vain. */
   waitingPruned: number;
+  /** Tier objects that were brought on. */
+  tier: Reconciled;
 }
 
 /** Runs the jobs again and again until `signal` aborts; resolves then. Errors are logged, and the next run tries again. */
@@ -49,7 +54,7 @@ export async function runMaintenance({
   auditKeepDays,
   signal,
 }: Omit<MaintenanceOptions, "log" | "intervalMs">): Promise<MaintenanceResult> {
-  const result: MaintenanceResult = { ran: false, partitionsMade: [], eventsPruned: 0, waitingPruned: 0 };
+  const result: MaintenanceResult = { ran: false, partitionsMade: [], eventsPruned: 0, waitingPruned: 0, tier: newReconciled() };
   const client = await pool.connect().catch((error) => {
     throw toDomainError(error);
   });
@@ -61,6 +66,7 @@ export async function runMaintenance({
       for (const tenantId of await listTenantIds(client)) {
         result.eventsPruned += await pruneProcessed(client, tenantId, auditKeepDays, signal);
         result.waitingPruned += await pruneWaiting(client, tenantId, auditKeepDays, signal);
+        await reconcileTier(client, tenantId, asPlanned, result.tier, signal);
       }
       await client.query("SELECT pg_advisory_unlock(hashtextextended('maintenance', 0))");
     }

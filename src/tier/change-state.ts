@@ -1,6 +1,7 @@
 /** Every change of state but a plan's, set-wise and with its row in audit_log. */
 import type { ClientBase } from "pg";
 import { plainArray, textArray } from "../db/array-literals.js";
+import { beginResidency } from "../warming/residency.js";
 import { type Cause, statesBefore, type TierState } from "./transitions.js";
 
 export interface StateChange {
@@ -61,5 +62,7 @@ export async function changeStates(
       textArray(objects.map(({ actor }) => actor)),
     ],
   );
-  return rows.map((row) => row.tier_id);
+  const changed = rows.map((row) => row.tier_id);
+  if (to === "REHYDRATED") await beginResidency(client, tenantId, changed);
+  return changed;
 }
