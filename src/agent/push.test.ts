@@ -128,7 +128,7 @@ describe("lost connections", () => {
 
 describe("an unfinished scan of the share", () => {
   beforeEach(() => {
-    server.scan = { scanId: 7n, status: ScanStatus.RUNNING, shareName: "s", mode: ScanMode.FULL };
+    server.scan = { scanId: 7n, status: ScanStatus.RUNNING, shareName: "s", mode: ScanMode.FULL, exactListTimes: true };
     server.committed = ["/", "/a"].map(chunkOf);
   });
 

@@ -85,8 +85,8 @@ export async function expectOutcome(
   expect(difference(await liveDirectories(share), trail.directories)).toEqual(same(trail.directories.length));
   const accesses = await loggedAccesses(share, "/shared");
   expect(accesses.events).toBe(accesses.rows);
-  expect(accesses.outside).toBe(trail.ownApplied);
-  if (logged !== undefined) expect(accesses.rows).toBe(logged);
+  expect(accesses.outside).toBe(trail.ownApplied + trail.given);
+  if (logged !== undefined) expect(accesses.rows).toBe(logged + trail.given);
   expect(new Map((await cursorsOf(share)).map(({ auditFilePath, position }) => [auditFilePath, Number(position)]))).toEqual(cursors);
   expect(await violationsOf(share.server.database)).toEqual([]);
 }

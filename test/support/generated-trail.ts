@@ -52,6 +52,8 @@ export interface GeneratedTrail {
   sharedAccesses: number;
   /** Accesses applied outside of `/shared`: each has its row in the audit log. */
   ownApplied: number;
+  /** Accesses that had waited and were given to a file later: each has its row as well. */
+  given: number;
   files: Map<string, ExpectedFile>;
   directories: string[];
 }
@@ -89,6 +91,7 @@ export function generateTrail(events: number, files: number): GeneratedTrail {
     counts,
     sharedAccesses,
     ownApplied: counts.applied,
+    given: all.reduce((sum, model) => sum + model.given, 0),
     files: new Map(ends.map(([at, file]) => [at, { atime: file.atime, frn: initial.has(file) ? String(file.fileNo) : null }])),
     directories: [...new Set(all.flatMap(({ dirs }) => [...dirs]))].sort(),
   };
