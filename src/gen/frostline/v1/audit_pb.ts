@@ -220,7 +220,7 @@ export type AuditCounts = Message<"frostline.v1.AuditCounts"> & {
   duplicate: bigint;
 
   /**
-   * Older than what is known: an access before the last one, a change before the last one of its path.
+   * Older than what is known: an access before the last one, a change before the last one of its path or before the listing of its directory.
    *
    * @generated from field: int64 stale = 3;
    */
@@ -234,7 +234,7 @@ export type AuditCounts = Message<"frostline.v1.AuditCounts"> & {
   inserted: bigint;
 
   /**
-   * Of a path that is missing, deleted or not known: logged, the next scan will tell.
+   * Of a path that is missing, deleted or not known. An access is kept, for the file that a scan or a later event shows to be meant.
    *
    * @generated from field: int64 waiting = 5;
    */
