@@ -3,23 +3,36 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { DirIds } from "../db/id-blocks.js";
 import { AuditService } from "../gen/frostline/v1/audit_pb.js";
 import { FileService } from "../gen/frostline/v1/file_pb.js";
+import { PlannerService } from "../gen/frostline/v1/planner_pb.js";
+import { RuleService } from "../gen/frostline/v1/rule_pb.js";
 import { ScanService } from "../gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../gen/frostline/v1/share_pb.js";
 import { TenantService } from "../gen/frostline/v1/tenant_pb.js";
 import { TierService } from "../gen/frostline/v1/tier_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
 import { IngestConnections } from "../ingest/connections.js";
-import { asPlanned } from "../tier/still-matches.js";
+import { stillMatches } from "../planner/still-matches.js";
 import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
 import { fileService } from "./file.js";
+import { plannerService } from "./planner.js";
 import { ScanServiceView } from "./push-view.js";
+import { ruleService } from "./rule.js";
 import { scanService } from "./scan.js";
 import { shareService } from "./share.js";
 import { tenantService } from "./tenant.js";
 import { tierService } from "./tier.js";
 
-export const services = [TenantService, ShareService, ScanService, AuditService, FileService, TierService] as const;
+export const services = [
+  TenantService,
+  ShareService,
+  ScanService,
+  AuditService,
+  FileService,
+  RuleService,
+  PlannerService,
+  TierService,
+] as const;
 
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
   router.service(TenantService, tenantService(deps));
@@ -34,5 +47,7 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
     auditService(deps, { ...ingest, directories: new DirectoryCache(), prefetchIsAccess: config.prefetchIsAccess }),
   );
   router.service(FileService, fileService(deps));
-  router.service(TierService, tierService(deps, asPlanned));
+  router.service(RuleService, ruleService(deps));
+  router.service(PlannerService, plannerService(deps));
+  router.service(TierService, tierService(deps, stillMatches));
 }

@@ -1,0 +1,35 @@
+/** Whether a hold covers a path: once in SQL, for many files, and once here, to name the holds of one. */
+import { foldCase } from "../paths.js";
+import { globEnds, globMatches, globRegex } from "./cel/glob.js";
+import { pathSql } from "./columns.js";
+import type { StatementParams } from "./statement.js";
+
+/** More alternatives than this in one regular expression take PostgreSQL long to prepare. */
+const globsPerRegex = 50;
+
+/** SQL over `c` and `d`, never null; undefined when there is nothing to look at. */
+export function heldSql(globs: string[], caseSensitive: boolean, params: StatementParams): string | undefined {
+  // What lies below a directory, as nearly every hold says: a comparison of beginnings costs a tenth of a regular expression.
+  const isBelow = (glob: string) => caseSensitive && globEnds(glob).below;
+  const below = globs.filter(isBelow).map((glob) => `starts_with(${pathSql}, ${params.add(globEnds(glob).prefix)}::text)`);
+  const regexes = globs.filter((glob) => !isBelow(glob)).map((glob) => (caseSensitive ? globRegex(glob) : eitherCase(globRegex(glob))));
+  const matched: string[] = [];
+  for (let at = 0; at < regexes.length; at += globsPerRegex)
+    matched.push(`${pathSql} ~ ${params.add(regexes.slice(at, at + globsPerRegex).join("|"))}::text`);
+  const all = [...below, ...matched];
+  return all.length === 0 ? undefined : `(${all.join(" OR ")})`;
+}
+
+/** Those of `globs` that cover the path. */
+export function coveringGlobs(globs: string[], caseSensitive: boolean, path: string): string[] {
+  const fold = (text: string) => (caseSensitive ? text : foldCase(text));
+  return globs.filter((glob) => globMatches(fold(path), fold(glob)));
+}
+
+/** The collation "C" knows case of ASCII letters alone, so each letter stands with its other case. Letters are never syntax here. */
+function eitherCase(regex: string): string {
+  return regex.replace(/\p{L}/gu, (letter) => {
+    const cases = new Set([letter, letter.toLowerCase(), letter.toUpperCase()].filter((variant) => [...variant].length === 1));
+    return cases.size === 1 ? letter : `[${[...cases].join("")}]`;
+  });
+}

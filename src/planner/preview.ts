@@ -1,0 +1,38 @@
+/** What a plan would do, without doing it. */
+import type { Pool } from "pg";
+import { readTenant } from "../db/tenant.js";
+import { countFunnel } from "./count.js";
+import type { Funnel } from "./funnel.js";
+import type { RuleSet } from "./rule-set.js";
+import { loadSample, type SampleFile } from "./sample.js";
+import { loadSituation, type Refusal, refusalsOf } from "./situation.js";
+import { plannerSettings } from "./statement.js";
+
+export interface PreviewRequest {
+  shareName: string;
+  /** Undefined: the rules in force. */
+  candidate?: RuleSet | undefined;
+  /** The most files in a rule's sample. */
+  sampleSize: number;
+  nowUnix: bigint;
+}
+
+export interface Preview {
+  funnel: Funnel;
+  /** Of each rule of the funnel. */
+  samples: SampleFile[][];
+  refusals: Refusal[];
+}
+
+/** In a read-only transaction without locks, as a replica allows. Throws NOT_FOUND (share), INVALID_ARGUMENT (candidate). */
+export async function previewPlan(pool: Pool, tenantId: string, request: PreviewRequest): Promise<Preview> {
+  return readTenant(pool, tenantId, async (client) => {
+    await client.query(plannerSettings);
+    const situation = await loadSituation(client, tenantId, request.shareName, request.nowUnix, request.candidate);
+    const funnel = await countFunnel(client, situation);
+    const samples: SampleFile[][] = [];
+    for (const { sample } of funnel.rules)
+      samples.push(await loadSample(client, tenantId, situation.share.src_type, sample.slice(0, request.sampleSize)));
+    return { funnel, samples, refusals: refusalsOf(situation, funnel.planned) };
+  });
+}
