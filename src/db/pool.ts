@@ -3,6 +3,8 @@ import pg from "pg";
 
 const queryStatementTimeoutMs = 60_000;
 const queryLockTimeoutMs = 10_000;
+/** No answer to `SELECT 1` for so long, and the connection counts as lost. */
+const listenerQueryTimeoutMs = 10_000;
 const ingestLockTimeoutMs = 60_000;
 const idleInTransactionTimeoutMs = 120_000;
 /** Also the longest wait for a free connection; then the caller is told UNAVAILABLE. */
@@ -14,6 +16,8 @@ export interface Pools {
   query: pg.Pool;
   /** No statement timeout; session settings for small tables that are analyzed again and again. */
   ingest: pg.Pool;
+  /** For a connection beside the pools, that only listens. */
+  listener: pg.ClientConfig;
   /** Waits for the connections in use, and until all are closed: an idle one that outlived the database would be reported as broken. */
   end(): Promise<void>;
 }
@@ -63,7 +67,14 @@ export function createPools(url: string, options: PoolOptions): Pools {
     await Promise.all([query.end(), ingest.end()]);
     await Promise.all(closed.map((wait) => wait()));
   };
-  return { query, ingest, end };
+  const listener: pg.ClientConfig = {
+    connectionString: url,
+    keepAlive: true,
+    application_name: "frostline-listen",
+    connectionTimeoutMillis: queryConnectTimeoutMs,
+    query_timeout: listenerQueryTimeoutMs,
+  };
+  return { query, ingest, listener, end };
 }
 
 /** pool.end() has only asked the connections to close when it resolves; the function returned waits for the last to be gone. */

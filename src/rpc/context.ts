@@ -4,6 +4,7 @@ import type { Pool } from "pg";
 import type { Config } from "../config.js";
 import type { Logger } from "../log.js";
 import type { Caller } from "../tenancy/keys.js";
+import type { WarmingFeed } from "../warming/feed.js";
 
 export interface CallContext extends Caller {
   /** Stands in the log, and in the message of an internal error. */
@@ -24,6 +25,7 @@ export interface ServerDeps {
   /** For everything but merging scans. */
   pool: Pool;
   ingestPool: Pool;
+  warmingFeed: WarmingFeed;
   config: Config;
   log: Logger;
   /** Aborts when the server begins to stop: long streams end what they are at, and no more. */

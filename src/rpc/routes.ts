@@ -9,6 +9,7 @@ import { ScanService } from "../gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../gen/frostline/v1/share_pb.js";
 import { TenantService } from "../gen/frostline/v1/tenant_pb.js";
 import { TierService } from "../gen/frostline/v1/tier_pb.js";
+import { WarmingService } from "../gen/frostline/v1/warming_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
 import { IngestConnections } from "../ingest/connections.js";
 import { stillMatches } from "../planner/still-matches.js";
@@ -22,6 +23,7 @@ import { scanService } from "./scan.js";
 import { shareService } from "./share.js";
 import { tenantService } from "./tenant.js";
 import { tierService } from "./tier.js";
+import { warmingService } from "./warming.js";
 
 export const services = [
   TenantService,
@@ -32,6 +34,7 @@ export const services = [
   RuleService,
   PlannerService,
   TierService,
+  WarmingService,
 ] as const;
 
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
@@ -50,4 +53,5 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   router.service(RuleService, ruleService(deps));
   router.service(PlannerService, plannerService(deps));
   router.service(TierService, tierService(deps, stillMatches));
+  router.service(WarmingService, warmingService(deps));
 }

@@ -10,6 +10,7 @@ import type { ServerDeps } from "../rpc/context.js";
 import { toConnectError } from "../rpc/errors.js";
 import { registerServices } from "../rpc/routes.js";
 import { ensureLocalKeys, type LocalKeys } from "../tenancy/local-keys.js";
+import { WarmingFeed } from "../warming/feed.js";
 import { createRequestHandler } from "./adapter.js";
 import { authentication } from "./authenticate.js";
 import { type Database, openDatabase } from "./database.js";
@@ -23,6 +24,8 @@ const drainMs = 10_000;
 const abortMs = 2_000;
 /** A background job's transaction, once it is told to end. */
 const maintenanceMs = 10_000;
+/** The end of one idle connection. */
+const feedMs = 2_000;
 const poolsMs = 10_000;
 /** Longer than the database's own deadlines. */
 const databaseMs = 60_000;
@@ -49,6 +52,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     ingestPoolMax: config.ingestPoolMax,
     onIdleError: (error) => log.warn({ err: error }, "an idle database connection broke"),
   });
+  const warmingFeed = new WarmingFeed({ connection: pools.listener, log });
   let http: HttpServer | undefined;
   try {
     await assertRuntimeRole(pools.query);
@@ -56,6 +60,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     const deps: ServerDeps = {
       pool: pools.query,
       ingestPool: pools.ingest,
+      warmingFeed,
       config,
       log,
       drainSignal: stop.drain.signal,
@@ -74,12 +79,13 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     });
     let closed: Promise<void> | undefined;
     const close = () => {
-      closed ??= closeAll(log, stop, listening, maintenance, pools, database);
+      closed ??= closeAll({ log, stop, http: listening, maintenance, warmingFeed, pools, database });
       return closed;
     };
     return { address: listening.address, keys, failed: failure.signal, openCalls: listening.openCalls, close };
   } catch (error) {
     http?.destroy();
+    await warmingFeed.close();
     await pools.end();
     await database.stop();
     throw error;
@@ -107,14 +113,17 @@ function serve(deps: ServerDeps): Promise<HttpServer> {
   return listen(deps.config.listen, handle, deps.log);
 }
 
-async function closeAll(
-  log: Logger,
-  stop: Stop,
-  http: HttpServer,
-  maintenance: Promise<void>,
-  pools: Pools,
-  database: Database,
-): Promise<void> {
+interface Running {
+  log: Logger;
+  stop: Stop;
+  http: HttpServer;
+  maintenance: Promise<void>;
+  warmingFeed: WarmingFeed;
+  pools: Pools;
+  database: Database;
+}
+
+async function closeAll({ log, stop, http, maintenance, warmingFeed, pools, database }: Running): Promise<void> {
   const drained = http.drain();
   stop.drain.abort();
   const inTime = await runPhase(log, "drain", drainMs, () => drained);
@@ -122,6 +131,7 @@ async function closeAll(
   if (!inTime) await runPhase(log, "abort", abortMs, () => drained);
   http.destroy();
   await runPhase(log, "background jobs", maintenanceMs, () => maintenance);
+  await runPhase(log, "warming feed", feedMs, () => warmingFeed.close());
   await runPhase(log, "pools", poolsMs, () => pools.end());
   await runPhase(log, "database", databaseMs, () => database.stop());
 }

@@ -1,6 +1,6 @@
 /** API keys: what a caller proves its tenant and scopes with. Only a key's SHA-256 is stored. */
 import { createHash, randomBytes, randomUUID } from "node:crypto";
-import type { Pool, PoolClient } from "pg";
+import type { ClientBase, Pool, PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import { inTenant, readTenant } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
@@ -98,6 +98,15 @@ export async function authenticate(pool: Pool, secret: string): Promise<Caller |
     });
   const [row] = rows;
   return row && { tenantId: row.tenant_id, keyId: row.key_id, scopes: row.scopes, isPlatform: row.is_platform };
+}
+
+/** Whether a key that was good when a call began still is. Within a transaction of the tenant. */
+export async function isKeyInForce(client: ClientBase, tenantId: string, keyId: string): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM api_key WHERE tenant_id = $1 AND key_id = $2 AND revoked_utc IS NULL AND (expires_utc IS NULL OR expires_utc > now())`,
+    [tenantId, keyId],
+  );
+  return rowCount === 1;
 }
 
 /** A secret has 256 random bits: there is nothing to guess, so no slow hash is needed. */

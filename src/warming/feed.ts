@@ -1,0 +1,122 @@
+/** Tells watchers that there is something new to read. It carries no events: those are read out of the database. */
+import type pg from "pg";
+import { listen } from "../db/listen.js";
+import { DomainError } from "../errors.js";
+import type { Logger } from "../log.js";
+import { warmingChannel } from "./publish.js";
+
+/** Each is a page of rows in memory, and a look into the database for every transaction that publishes. */
+export const watchersAtMost = 64;
+/** Longest wait for news while the database is listened to: a notification that got lost costs no more. Also what keeps a watch alive. */
+const quietMs = 15_000;
+/** While it is not. */
+const pollMs = 1_000;
+
+export interface FeedOptions {
+  /** Of the runtime role. */
+  connection: pg.ClientConfig;
+  log: Logger;
+}
+
+/** One of a server; its connection is made for the first watcher and kept until the end. */
+export class WarmingFeed {
+  readonly #options: FeedOptions;
+  readonly #subscriptions = new Map<string, Set<Subscription>>();
+  readonly #stop = new AbortController();
+  #watchers = 0;
+  #up = false;
+  #listening: Promise<void> | undefined;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+  }
+
+  /** Close it in the end. Throws RESOURCE_EXHAUSTED. */
+  subscribe(tenantId: string): Subscription {
+    if (this.#watchers >= watchersAtMost) {
+      throw new DomainError("RESOURCE_EXHAUSTED", `${watchersAtMost} watches are open already. Try again when one has ended.`, {
+        reason: "TOO_MANY_WATCHERS",
+        retryDelayMs: 5000,
+      });
+    }
+    this.#listening ??= this.#listen();
+    const ofTenant = this.#subscriptions.get(tenantId) ?? new Set();
+    this.#subscriptions.set(tenantId, ofTenant);
+    const subscription = new Subscription(
+      () => (this.#up ? quietMs : pollMs),
+      () => {
+        this.#watchers -= 1;
+        ofTenant.delete(subscription);
+        if (ofTenant.size === 0 && this.#subscriptions.get(tenantId) === ofTenant) this.#subscriptions.delete(tenantId);
+      },
+    );
+    ofTenant.add(subscription);
+    this.#watchers += 1;
+    return subscription;
+  }
+
+  /** Resolves once its connection is closed. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#listening;
+  }
+
+  #listen(): Promise<void> {
+    const { connection, log } = this.#options;
+    return listen({
+      connection,
+      channel: warmingChannel,
+      onMessage: (tenantId) => {
+        for (const subscription of this.#subscriptions.get(tenantId) ?? []) subscription.tell();
+      },
+      onUp: () => {
+        this.#up = true;
+        this.#tellAll();
+      },
+      onDown: (error) => {
+        // Said once: what follows are the attempts to get it back.
+        if (this.#up) log.warn({ err: error }, "the connection that listens for warming events broke; until it is back, watches poll");
+        this.#up = false;
+        this.#tellAll();
+      },
+      signal: this.#stop.signal,
+    });
+  }
+
+  #tellAll(): void {
+    for (const ofTenant of this.#subscriptions.values()) for (const subscription of ofTenant) subscription.tell();
+  }
+}
+
+export class Subscription {
+  readonly #waitMs: () => number;
+  readonly close: () => void;
+  #news = false;
+  #wake: (() => void) | undefined;
+
+  constructor(waitMs: () => number, close: () => void) {
+    this.#waitMs = waitMs;
+    this.close = close;
+  }
+
+  tell(): void {
+    this.#news = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when something may have come since the last time, after a while in any case, and when `signal` aborts. Read afterwards, never before. */
+  async changed(signal: AbortSignal): Promise<void> {
+    if (!this.#news && !signal.aborted) {
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, this.#waitMs());
+        this.#wake = resolve;
+        signal.addEventListener("abort", this.#wake, { once: true });
+      });
+      clearTimeout(timer);
+      if (this.#wake) signal.removeEventListener("abort", this.#wake);
+      this.#wake = undefined;
+    }
+    this.#news = false;
+  }
+}
