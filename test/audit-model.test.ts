@@ -73,6 +73,7 @@ function batchOf(events: ReceivedEvent[]): Batch {
     endOffset: last.offset + 1n,
     events: events.map((event) => ({ ...event })),
     restarted: false,
+    characters: 0,
   };
 }
 

@@ -100,7 +100,15 @@ function pushReads(context: AuditContext, tenantId: string, auditFilePath: strin
     const reads = Array.from({ length: events }, (_, i) => ({ ...one, offset: BigInt(i * 100), timeMicros: BigInt(i + 10) * 1_000_000n }));
     const end = BigInt(events * 100);
     yield {
-      batch: { auditFilePath, headFingerprint: Buffer.from("x"), startOffset: 0n, endOffset: end, events: reads, restarted: false },
+      batch: {
+        auditFilePath,
+        headFingerprint: Buffer.from("x"),
+        startOffset: 0n,
+        endOffset: end,
+        events: reads,
+        restarted: false,
+        characters: 0,
+      },
     };
   }
   return pushAudit(context, tenantId, messages());
@@ -154,7 +162,9 @@ function pruneTests(): void {
       [tenantId],
     );
     expect(await run()).toMatchObject({ ran: true, waitingPruned: 24_999 });
-    expect(await look("SELECT count(*)::integer AS waiting FROM audit_waiting WHERE tenant_id = $1", [tenantId])).toEqual([{ waiting: 10 }]);
+    expect(await look("SELECT count(*)::integer AS waiting FROM audit_waiting WHERE tenant_id = $1", [tenantId])).toEqual([
+      { waiting: 10 },
+    ]);
     await fixture.close();
   });
 

@@ -33,6 +33,8 @@ export const latestUnix = 253_402_300_799;
 export const finishBatchFiles = 20_000;
 /** Events that an audit stream gathers while a transaction is under way; beyond it nothing is read. */
 export const auditEventsInTransaction = 20_000;
+/** ... or so many characters of text: lines may be long. */
+export const auditCharactersInTransaction = 16 * 1024 * 1024;
 /** An audit transaction that lost a race is run again so often before the stream is told. */
 export const auditRetries = 5;
 /** Directories left by audit events whose history one transaction of FinishScan brings in step. */

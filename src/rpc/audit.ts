@@ -4,14 +4,14 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import {
   AuditAction,
+  type AuditBatch,
   type AuditCursorSchema,
-  type AuditEvent,
   type AuditExclusion,
   AuditExclusionKind,
   type AuditService,
   type PushAuditRequest,
 } from "../gen/frostline/v1/audit_pb.js";
-import type { ReceivedEvent } from "../ingest/audit/apply-batches.js";
+import type { Batch, ReceivedEvent } from "../ingest/audit/apply-batches.js";
 import * as cursors from "../ingest/audit/cursors.js";
 import * as exclusions from "../ingest/audit/exclusions.js";
 import type * as fold from "../ingest/audit/fold.js";
@@ -41,6 +41,11 @@ const kinds = new Map<AuditExclusionKind, exclusions.ExclusionKind>([
 /** Microseconds of the years 0001 and 9999: what a timestamptz, and any calendar, can show. */
 const earliestMicros = -62_135_596_800_000_000n;
 const latestMicros = 253_402_300_799_999_999n;
+/** It is part of a key: an index takes no more than 2,704 bytes, with tenant and volume. */
+const auditFilePathBytesAtMost = 2000;
+const volumeIdCharactersAtMost = 100;
+/** Of a user's or a host's name. */
+const nameCharactersAtMost = 1000;
 
 export function auditService(deps: ServerDeps, context: AuditContext): ServiceImpl<typeof AuditService> {
   const { pool } = deps;
@@ -83,16 +88,31 @@ export function auditService(deps: ServerDeps, context: AuditContext): ServiceIm
 
 async function* received(messages: AsyncIterable<PushAuditRequest>): AsyncGenerator<AuditMessage> {
   for await (const { message } of messages) {
-    if (message.case === "open") yield { open: message.value };
-    else if (message.case === "batch") yield { batch: { ...message.value, events: checked(message.value) } };
+    if (message.case === "open") yield { open: checkedOpen(message.value) };
+    else if (message.case === "batch") yield { batch: toBatch(message.value) };
     else throw invalidField("message", "is neither `open` nor `batch`.");
   }
 }
 
+function toBatch(batch: AuditBatch): Batch {
+  const { auditFilePath, headFingerprint, startOffset, endOffset, restarted } = batch;
+  const events = checked(batch);
+  const characters = events.reduce((sum, { path, targetPath, user, host, node, actionName }) => {
+    return sum + path.length + targetPath.length + user.length + host.length + node.length + actionName.length;
+  }, 0);
+  return { auditFilePath, headFingerprint, startOffset, endOffset, restarted, events, characters };
+}
+
+function checkedOpen(open: { shareName: string; volumeId: string }) {
+  if (open.volumeId.length > volumeIdCharactersAtMost || open.volumeId.includes("\0"))
+    throw invalidField("open.volume_id", `must have at most ${volumeIdCharactersAtMost} characters, and no NUL.`);
+  return open;
+}
+
 /** Events of a batch lie in it, one behind the other. */
-function checked(batch: { auditFilePath: string; startOffset: bigint; endOffset: bigint; events: AuditEvent[] }): ReceivedEvent[] {
-  if (batch.auditFilePath === "" || batch.auditFilePath.length > 4096)
-    throw invalidField("audit_file_path", "must have 1 to 4,096 characters.");
+function checked(batch: AuditBatch): ReceivedEvent[] {
+  if (batch.auditFilePath === "" || Buffer.byteLength(batch.auditFilePath) > auditFilePathBytesAtMost || batch.auditFilePath.includes("\0"))
+    throw invalidField("audit_file_path", `must have 1 to ${auditFilePathBytesAtMost} bytes, and no NUL.`);
   if (batch.startOffset < 0n || batch.endOffset < batch.startOffset) throw invalidField("start_offset, end_offset", "are not in order.");
   let last = batch.startOffset - 1n;
   return batch.events.map((event) => {
@@ -101,8 +121,30 @@ function checked(batch: { auditFilePath: string; startOffset: bigint; endOffset:
     last = event.offset;
     const outOfTime = event.timeMicros < earliestMicros || event.timeMicros > latestMicros;
     const refusedReason = event.refusedReason !== "" ? event.refusedReason : outOfTime ? "the time is outside the years 0001 to 9999" : "";
-    return { ...event, action: actions[event.action] ?? "OTHER", refusedReason, eventId: "" };
+    const { offset, timeMicros, path, targetPath, node, actionName } = event;
+    const action = actions[event.action] ?? "OTHER";
+    // Named one by one: a copy of the whole message took twice the memory, and what is held for a transaction is what counts.
+    return {
+      eventId: "",
+      offset,
+      timeMicros,
+      action,
+      path,
+      targetPath,
+      user: storable(event.user),
+      host: storable(event.host),
+      node,
+      actionName,
+      refusedReason,
+    };
   });
+}
+
+/** No text of PostgreSQL holds NUL, and a name of a user or host that is longer than this is none. */
+function storable(text: string): string {
+  return text.length <= nameCharactersAtMost && !text.includes("\0")
+    ? text
+    : text.slice(0, nameCharactersAtMost).replaceAll("\0", "\uFFFD");
 }
 
 function toCursor(cursor: cursors.Cursor): MessageInitShape<typeof AuditCursorSchema> {

@@ -36,6 +36,8 @@ export interface Batch {
   startOffset: bigint;
   endOffset: bigint;
   events: ReceivedEvent[];
+  /** Of all texts of the events. */
+  characters: number;
   /** The file was found shorter than its cursor, and is read from its start. */
   restarted: boolean;
 }
@@ -77,11 +79,11 @@ export async function applyBatches(client: PoolClient, target: AuditTarget, batc
   const claimed = await claiming;
   const events: AuditEvent[] = [];
   for (const [at, { eventId }] of fresh.entries()) {
-    const outcome = sorted[at] as AuditEvent | Counter;
+    const outcome = sorted[at];
     // Deleted when it is met, so that of one that comes twice the second is a duplicate.
     if (!claimed.delete(eventId)) counts.duplicate += 1;
-    else if (typeof outcome === "string") counts[outcome] += 1;
-    else events.push(outcome);
+    else if (outcome !== undefined) counts[outcome] += 1;
+    else events.push(fresh[at] as AuditEvent);
   }
   const touches = await applyEvents(client, target, events, counts);
   for (const cursor of cursors.values()) await advanceCursor(client, share.tenantId, volumeId, cursor);
@@ -134,15 +136,15 @@ async function claimEvents(client: PoolClient, target: AuditTarget, events: Rece
   return ids;
 }
 
-/** The event with its paths in the share's normal form, or where an event that is not applied counts. */
-function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): AuditEvent | Counter {
+/** Where an event that is not applied counts; brings the paths of one that is into the share's normal form. */
+function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Counter | undefined {
   if (event.refusedReason !== "") return "refused";
   if (isExcluded(event, exclusions)) return "excluded";
   if (event.action === "OTHER") return "ignored";
   try {
-    const path = parseSharePath(share.srcType, event.path);
-    const targetPath = event.action === "MOVE" ? parseSharePath(share.srcType, event.targetPath) : "";
-    if (path !== "/" && targetPath !== "/" && canBeStored(path) && canBeStored(targetPath)) return { ...event, path, targetPath };
+    event.path = parseSharePath(share.srcType, event.path);
+    event.targetPath = event.action === "MOVE" ? parseSharePath(share.srcType, event.targetPath) : "";
+    if (event.path !== "/" && event.targetPath !== "/" && canBeStored(event.path) && canBeStored(event.targetPath)) return undefined;
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
   }

@@ -8,7 +8,7 @@ import { requireShare } from "../../tenancy/shares.js";
 import type { IngestConnections } from "../connections.js";
 import { resolveDirectories } from "../directories.js";
 import { Failure } from "../failure.js";
-import { auditEventsInTransaction, auditRetries } from "../limits.js";
+import { auditCharactersInTransaction, auditEventsInTransaction, auditRetries } from "../limits.js";
 import { type AuditTarget, applyBatches, type Batch, missingScan } from "./apply-batches.js";
 import type { DirectoryCache } from "./directory-cache.js";
 import { type Counter, type Counts, newCounts } from "./fold.js";
@@ -57,7 +57,9 @@ export async function pushAudit(context: AuditContext, tenantId: string, message
       (error) => failure.fail(error),
     );
   };
-  const held = () => gathered.reduce((sum, batch) => sum + batch.events.length, 0);
+  const isFull = () =>
+    gathered.reduce((sum, batch) => sum + batch.events.length, 0) >= auditEventsInTransaction ||
+    gathered.reduce((sum, batch) => sum + batch.characters, 0) >= auditCharactersInTransaction;
   try {
     if (context.drainSignal.aborted) throw draining();
     for (;;) {
@@ -70,7 +72,7 @@ export async function pushAudit(context: AuditContext, tenantId: string, message
       }
       gathered.push(next.value.batch);
       begin();
-      while (held() >= auditEventsInTransaction) await failure.unlessFailed(working);
+      while (isFull()) await failure.unlessFailed(working);
     }
     while (!idle) await failure.unlessFailed(working);
     return counts;
