@@ -6,7 +6,7 @@
  * | listed in the place of a tiered file | then |
  * |---|---|
  * | its stub | nothing is different |
- * | something else, while a mover is at work on it | nothing is said, until the mover reports or its lease ends |
+ * | something else, or the file itself with other times, while a mover is at work on it | nothing is said, until the mover reports or its lease ends |
  * | the file as it was planned, by a listing that may be older than the stub | nothing is said |
  * | anything else in the place of a stub | the file has changed, and its object is REHYDRATED, with the reason |
  *
@@ -55,7 +55,8 @@ async function judgeInPlace(client: PoolClient, tenantId: string): Promise<{ stu
      ), judged AS (
        SELECT tenant_id, file_current_id, CASE
            WHEN is_stub AND (state <> 'REHYDRATED' OR maybe_older) THEN 'T'::"char"
-           WHEN state = 'PLANNED' AND at_work AND NOT announced AND NOT is_planned THEN 'U'::"char"
+           -- A mover that reads the file, or keeps it under another name for a moment, changes its times and links.
+           WHEN state = 'PLANNED' AND at_work AND (is_planned OR NOT announced) THEN 'U'::"char"
            WHEN state = 'STUBBED' AND at_work AND wanted_action = 'REHYDRATE' THEN 'U'::"char"
            WHEN state = 'STUBBED' AND maybe_older AND is_planned THEN 'U'::"char"
            WHEN state = 'STUBBED' THEN 'O'::"char"

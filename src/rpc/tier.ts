@@ -13,7 +13,7 @@ import {
   type TierService,
   TierState,
 } from "../gen/frostline/v1/tier_pb.js";
-import { renderPath } from "../paths.js";
+import { joinPath, renderPath } from "../paths.js";
 import { assertName, invalidField } from "../tenancy/validate.js";
 import { type Claim, claimTierObjects } from "../tier/claim.js";
 import { listTierObjects } from "../tier/list-objects.js";
@@ -173,6 +173,7 @@ function toClaim(action: transitions.WantedAction, row: Claim): MessageInitShape
     leaseEndTime: timestampFromDate(row.lease_until_utc),
     shareName: row.share_name,
     path: renderPath(row.src_type, row.dir_path, row.name),
+    pathNames: joinPath(row.dir_path, row.name).slice(1).split("/"),
     action: actions[action],
     ...(planned && { planned }),
     targetUri: row.target_uri,

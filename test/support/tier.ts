@@ -7,11 +7,16 @@ import type { WantedAction } from "../../src/tier/transitions.js";
 import type { FakeFile, IngestFixture } from "./ingest.js";
 
 /** Plans files by their paths, or all there are; returns their ids by path. */
-export async function planFiles(fixture: IngestFixture, shareId: bigint, paths?: string[]): Promise<Map<string, bigint>> {
+export async function planFiles(
+  fixture: Pick<IngestFixture, "tenantId" | "look">,
+  shareId: bigint,
+  paths?: string[],
+  targetUri = "file:///cold",
+): Promise<Map<string, bigint>> {
   const rows = await fixture.look<{ tier_id: string; path: string }>(
     `WITH planned AS (
        INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, wanted_action, planned_by, planned_size_bytes, planned_mtime_unix, planned_frn)
-       SELECT c.tenant_id, c.share_id, c.file_current_id, 'file:///cold', 'PLANNED', 'STUB', 'test', c.size_bytes, c.mtime_unix, c.frn
+       SELECT c.tenant_id, c.share_id, c.file_current_id, $4, 'PLANNED', 'STUB', 'test', c.size_bytes, c.mtime_unix, c.frn
        FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
        WHERE c.tenant_id = $1 AND c.share_id = $2 AND c.missing_since_scan_id IS NULL
          AND ($3::text[] IS NULL OR rtrim(d.dir_path, '/') || '/' || c.name = ANY($3))
@@ -19,7 +24,7 @@ export async function planFiles(fixture: IngestFixture, shareId: bigint, paths?:
      )
      SELECT p.tier_id, rtrim(d.dir_path, '/') || '/' || c.name AS path FROM planned p
      JOIN file_current c ON c.file_current_id = p.file_current_id JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id WHERE c.tenant_id = $1`,
-    [fixture.tenantId, shareId, paths ?? null],
+    [fixture.tenantId, shareId, paths ?? null, targetUri],
   );
   return new Map(rows.map((row) => [row.path, BigInt(row.tier_id)]));
 }
