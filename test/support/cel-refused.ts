@@ -2,7 +2,7 @@
 import { type ExpressionType, type Generator, generateExpression } from "./cel-expressions.js";
 
 /** Never fits, whatever is expected. */
-const neverRight = [
+export const neverRight = [
   ...["nobody", "Size", "sizes", "file.size", "c.size_bytes", "tenant_id", "_", "@result", "name.length", "path[0]", "now()", "size()"],
   ...["1.5", "1.0", "1e3", ".5", "5u", "0x10u", "null", 'b"mov"', "b'''x'''", "{1: 2}", "{}", "[]", "[1]", '["mov"]', "Rule{name: 1}"],
   ...[

@@ -150,11 +150,11 @@ export function randomFile(random: Random): FileValues {
   };
 }
 
-/** A temporary table `f` of these files, numbered by `row_no` from 0. `owner` has the database's own collation, as in file_current. */
+/** A temporary table `f` of these files, numbered by `row_no` from 0. `owner` has another collation than the rest. */
 export async function storeFiles(client: pg.Client, files: FileValues[]): Promise<void> {
   await client.query(
     `CREATE TEMP TABLE f (row_no integer, share text COLLATE "C", path text COLLATE "C", dir text COLLATE "C", name text COLLATE "C",
-       extension text COLLATE "C", owner text, size bigint, atime bigint, mtime bigint, ctime bigint, last_used bigint, tier_state text)`,
+       extension text COLLATE "C", owner text COLLATE "POSIX", size bigint, atime bigint, mtime bigint, ctime bigint, last_used bigint, tier_state text)`,
   );
   const values = (name: keyof FileValues) => files.map((file) => String(file[name]));
   await client.query(

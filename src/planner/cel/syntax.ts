@@ -75,8 +75,9 @@ function readTail(reader: Reader): void {
   }
 }
 
+/** A fraction is refused whether or not the parser takes it. */
 function readNumber(reader: Reader, text: string): void {
-  if (!/^(?:0x[\da-fA-F]+u?|\d+[uU]?|\d*\.?\d+(?:[eE]\d*)?)$/.test(text)) stop(reader, "a number");
+  if (!/^(?:0x[\da-fA-F]+|\d+)[uU]?$/.test(text)) stop(reader, "a whole number");
   reader.index += 1;
 }
 
