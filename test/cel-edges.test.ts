@@ -169,7 +169,7 @@ describe("spellings", () => {
 
 test("constants are calculated once: a column is compared with a parameter", () => {
   expect(compiled('now - last_used > duration("90d") && size - 10 * GB + 1 * KB >= 0 - 1 && 2 * 3 == 6')).toEqual({
-    sql: "coalesce((((f.last_used < $1::bigint) AND (CASE WHEN f.size BETWEEN $2::bigint AND $3::bigint THEN (f.size >= $4::bigint) END)) AND TRUE), false)",
+    sql: "(((f.last_used < $1::bigint) AND coalesce((CASE WHEN f.size BETWEEN $2::bigint AND $3::bigint THEN (f.size >= $4::bigint) END), false)) AND TRUE)",
     values: [`${nowUnix - 90n * 86_400n}`, `${-(2n ** 63n) + 10_737_418_240n}`, `${2n ** 63n - 1n}`, "10737417215"],
   });
 });

@@ -74,6 +74,13 @@ test("a number out of range is an error of its term, and the file is not taken",
   expect(evaluate(expression, { ...inside, size: 2n ** 63n - 1n }, nowUnix)).toBe(false);
 });
 
+test("a name with a dot before it, and a negative number, are whole", () => {
+  const texts = termsOf(checkExpression("-5 < .size && .size > - 5 && .glob(path, '*') && size in [ -1, 2 ]")).terms.map(
+    (term) => term.text,
+  );
+  expect(texts).toEqual(["-5 < .size", ".size > - 5", ".glob(path, '*')", "size in [ -1, 2 ]"]);
+});
+
 test("the tree is that of the source, however the operators are grouped and spelled", () => {
   const tree = termsOf(checkExpression("true||(size>1&&((name==\n'x')))||!(((size) in [1])) // end"));
   const shape = (term: typeof tree): unknown => [term.kind, term.text, term.line, term.column, ...term.terms.map(shape)];

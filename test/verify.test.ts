@@ -53,6 +53,7 @@ const breakage: Record<string, string> = {
   "file_current-dir": "UPDATE file_current SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'",
   "file_current-scan": "UPDATE file_current SET first_seen_scan_id = 99999 WHERE tenant_id = $1 AND share_id = $2",
   "file_current-times": "UPDATE file_current SET atime_unix = 1 WHERE tenant_id = $1 AND share_id = $2",
+  "file_current-range": "UPDATE file_current SET mtime_unix = 253402300800 WHERE tenant_id = $1 AND share_id = $2",
   "dir-parent": "UPDATE dir SET parent_dir_id = NULL WHERE tenant_id = $1 AND share_id = $2",
   "file-references": "UPDATE file SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'dropped'",
   "file-identity": "DELETE FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'dropped'",

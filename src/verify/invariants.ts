@@ -41,6 +41,13 @@ export const invariants: Invariant[] = [
       WHERE tenant_id = $1 AND scanned_atime_unix > atime_unix`,
   },
   {
+    name: "file_current-range",
+    holds: "times are in the years 0001 to 9999, and sizes not negative: what rules count on",
+    sql: `SELECT format('file_current %s: size %s, atime %s, mtime %s, ctime %s', file_current_id, size_bytes, atime_unix, mtime_unix, ctime_unix) AS row
+      FROM file_current WHERE tenant_id = $1 AND (size_bytes < 0 OR LEAST(atime_unix, mtime_unix, ctime_unix) < -62135596800
+        OR GREATEST(atime_unix, mtime_unix, ctime_unix) > 253402300799)`,
+  },
+  {
     name: "dir-parent",
     holds: "a directory's parent is the directory one name shorter, and only the root has none",
     sql: `SELECT format('dir %s %s: parent %s %s', d.dir_id, d.dir_path, d.parent_dir_id, p.dir_path) AS row FROM dir d

@@ -3,6 +3,18 @@ import { type ExpressionType, type Generator, generateExpression } from "./cel-e
 
 /** Never fits, whatever is expected. */
 export const neverRight = [
+  ...[
+    "constructor",
+    "__proto__",
+    "toString()",
+    'name.constructor("x")',
+    "optional.of(1)",
+    "dyn(size)",
+    "name.?x",
+    "[1, 2][0]",
+    "(size in size)",
+    "x.y.z(1)",
+  ],
   ...["nobody", "Size", "sizes", "file.size", "c.size_bytes", "tenant_id", "_", "@result", "name.length", "path[0]", "now()", "size()"],
   ...["1.5", "1.0", "1e3", ".5", "5u", "0x10u", "null", 'b"mov"', "b'''x'''", "{1: 2}", "{}", "[]", "[1]", '["mov"]', "Rule{name: 1}"],
   ...[

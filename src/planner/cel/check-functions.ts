@@ -9,19 +9,21 @@ const methods = ["startsWith", "endsWith", "contains"] as const;
 type Method = (typeof methods)[number];
 
 /** What people try, and what to write. */
-const remedies: Readonly<Record<string, string>> = {
-  matches: 'write glob(path, "/Active/**")',
-  size: "sizes of texts are not supported; the variable size, without parentheses, is the file's",
-  now: "now is a variable: write it without parentheses",
-  days: 'write duration("90d")',
-  has: 'nothing is ever missing: compare with "" or 0',
-  int: "numbers, texts and times are not converted",
-  string: "numbers, texts and times are not converted",
-  lowerAscii: "case counts, but extension is always in lower case",
-};
+const remedies = new Map(
+  Object.entries({
+    matches: 'write glob(path, "/Active/**")',
+    size: "sizes of texts are not supported; the variable size, without parentheses, is the file's",
+    now: "now is a variable: write it without parentheses",
+    days: 'write duration("90d")',
+    has: 'nothing is ever missing: compare with "" or 0',
+    int: "numbers, texts and times are not converted",
+    string: "numbers, texts and times are not converted",
+    lowerAscii: "case counts, but extension is always in lower case",
+  }),
+);
 
 export function checkMethod(context: Context, expr: CelExpr, name: string, target: CelExpr, args: CelExpr[]): Typed {
-  if (!isMethod(name)) throw context.fault(expr, unknown(name, name === "glob" ? 'write glob(path, "/Active/**")' : remedies[name]));
+  if (!isMethod(name)) throw context.fault(expr, unknown(name, name === "glob" ? 'write glob(path, "/Active/**")' : remedies.get(name)));
   const operand = checkString(context, target, `${name}()`);
   const [argument] = args;
   if (argument === undefined || args.length > 1) throw context.fault(expr, `${name}() takes one text, not ${args.length} values`);
@@ -51,7 +53,7 @@ export function checkFunction(context: Context, expr: CelExpr, name: string, arg
         return seconds === undefined ? undefined : { seconds, text: formatTimestamp(seconds) };
       });
     default:
-      throw context.fault(expr, unknown(name, isMethod(name) ? `write path.${name}("...")` : remedies[name]));
+      throw context.fault(expr, unknown(name, isMethod(name) ? `write path.${name}("...")` : remedies.get(name)));
   }
 }
 

@@ -28,7 +28,12 @@ interface Sql {
   nullable: boolean;
 }
 
+/** Never null. Unknown becomes false as far inside as it may, so that the statement's planner still sees the conditions beside it. */
 export function conditionSql(compiler: Compiler, condition: Condition): string {
+  if (condition.kind === "and" || condition.kind === "or") {
+    const operands = condition.operands.map((operand) => conditionSql(compiler, operand));
+    return `(${operands.join(condition.kind === "and" ? " AND " : " OR ")})`;
+  }
   const { text, nullable } = compile(compiler, condition);
   return nullable ? `coalesce(${text}, false)` : text;
 }

@@ -29,7 +29,7 @@ function bareStretch(source: Source, parsed: Parsed, expr: CelExpr): Stretch {
       const first = Math.min(at, ...parts.map((part) => part.first));
       const last = Math.max(...parts.map((part) => part.last), at);
       if (kind.value.target) return { first, last: closes(source, at + 2) ?? last };
-      if (/^\w+$/.test(kind.value.function)) return { first, last: closes(source, at + 1) ?? last };
+      if (/^\w+$/.test(kind.value.function)) return { first, last: closes(source, at + 1) ?? closes(source, at + 2) ?? last };
       if (kind.value.function === "_[_]") return { first, last: last + 1 };
       return { first: kind.value.function.startsWith("_") || kind.value.function === "@in" ? (parts[0]?.first ?? at) : at, last };
     }
@@ -41,7 +41,8 @@ function bareStretch(source: Source, parsed: Parsed, expr: CelExpr): Stretch {
     case "structExpr":
       return { first: at, last: closes(source, at) ?? at };
     default:
-      return { first: at, last: source.tokens[at]?.text === "-" ? at + 1 : at };
+      // A negative number, or a name that says with a dot that it is one of the outermost.
+      return { first: at, last: /^[-.]$/.test(source.tokens[at]?.text ?? "") ? at + 1 : at };
   }
 }
 

@@ -33,7 +33,7 @@ const pattern = new RegExp(
   ]
     .map((part) => part.source)
     .join("|"),
-  "sy",
+  "suy",
 );
 
 const closing: Readonly<Record<string, string>> = { "(": ")", "[": "]", "{": "}" };
