@@ -8,8 +8,9 @@ import type { ClientBase } from "pg";
 import { plainArray } from "../db/array-literals.js";
 import { defaultRuleSettings } from "../planner/rule-settings.js";
 
-/** Times that are told apart: by then any factor above 1 has reached the longest residency, and no power overflows. */
-const backoffStepsAtMost = 60;
+/** Times that make it longer: no power of a factor within its limit overflows in so many. */
+const backoffStepsAtMost = 50;
+const backoffFactorAtMost = 100_000;
 
 /**
  * Begins the residency of objects that have just become REHYDRATED, in the transaction that made them so. Its length is that of
@@ -32,10 +33,9 @@ export async function beginResidency(client: ClientBase, tenantId: string, tierI
      )
      UPDATE tier_object t SET rehydration_count = c.times,
        resident_until_utc = now() + make_interval(secs =>
-         -- A factor of more than 100,000 would overflow in so many steps.
-         least(c.most_seconds, c.first_seconds * power(least(c.factor, 100000), least(c.times - 1, $6::integer))))
+         least(c.most_seconds, c.first_seconds * power(least(c.factor, $7), least(c.times - 1, $6::integer))))
      FROM counted c WHERE t.tenant_id = $1 AND t.tenant_id = c.tenant_id AND t.tier_id = c.tier_id`,
-    [tenantId, plainArray([...tierIds]), residency_seconds, backoff_factor, max_residency_seconds, backoffStepsAtMost],
+    [tenantId, plainArray([...tierIds]), residency_seconds, backoff_factor, max_residency_seconds, backoffStepsAtMost, backoffFactorAtMost],
   );
 }
 
