@@ -3,7 +3,7 @@ import { type CelInput, CelScalar, celEnv, celFunc, isCelError, objectType, plan
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema, type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { globMatches } from "./glob.js";
-import { durationRange, type FileValues, fileVariableTypes, units } from "./language.js";
+import { durationRange, type FileValues, units } from "./language.js";
 import type { CelExpr } from "./parse.js";
 
 /** `error` says why there is no answer, as with a number outside its range: no match. */
@@ -45,13 +45,28 @@ export function programOf(expr: CelExpr): Program {
   };
 }
 
+/** Times become messages only where the condition asks for them: most of what an evaluation costs otherwise. */
 function bindings(file: FileValues, nowUnix: bigint): Record<string, CelInput> {
-  const values: Record<string, CelInput> = { ...units, now: timeOf(nowUnix) };
-  for (const [name, type] of Object.entries(fileVariableTypes)) {
-    const value = file[name as keyof FileValues];
-    values[name] = type === "time" ? timeOf(value as bigint) : value;
-  }
-  return values;
+  const { share, path, dir, name, extension, owner, size, tier_state } = file;
+  return {
+    ...units,
+    ...{ share, path, dir, name, extension, owner, size, tier_state },
+    get atime() {
+      return timeOf(file.atime);
+    },
+    get mtime() {
+      return timeOf(file.mtime);
+    },
+    get ctime() {
+      return timeOf(file.ctime);
+    },
+    get last_used() {
+      return timeOf(file.last_used);
+    },
+    get now() {
+      return timeOf(nowUnix);
+    },
+  };
 }
 
 function timeOf(unixSeconds: bigint): Timestamp {
