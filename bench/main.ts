@@ -8,12 +8,13 @@ import { startEmbedded } from "../src/db/embedded.js";
 import { createDatabase, migrate } from "../src/db/migrate.js";
 import { type AuditBench, measureAudit, measureFollow, printAudit, printFollow, scanForAudit } from "./audit.js";
 import { measureFlat, printFlat } from "./flat.js";
+import { measurePlan, printPlan } from "./plan.js";
 import { type Figure, median, printTable } from "./report.js";
 import { assertSound, createBenchShare, encodeChunks, processFigures, replayScan, startBenchServer } from "./scans.js";
 import { rawCopySeconds, seedSeconds } from "./yardsticks.js";
 
 /** `seed` and `scans` are measured beside raw COPY, which everything is compared with; the others only when they are asked for. */
-const names = ["seed", "scans", "flat", "audit", "audit-follow"] as const;
+const names = ["seed", "scans", "flat", "audit", "audit-follow", "plan"] as const;
 
 /** Durability on, as it ships; memory and checkpoints as docs would advise for a machine of this size. */
 const settings = {
@@ -48,6 +49,10 @@ try {
   } else if (options.only === "audit" || options.only === "audit-follow") {
     const figures = await measureAuditTrail(options.only);
     if (options.json) console.log(JSON.stringify({ files, seconds, settings, figures }));
+  } else if (options.only === "plan") {
+    const figures = await measurePlanner();
+    printPlan(figures);
+    if (options.json) console.log(JSON.stringify({ files, runs, settings, figures }));
   } else {
     const figures = await measure();
     printTable(figures, { files, runs, settings });
@@ -78,6 +83,14 @@ async function measureMemory() {
   const runtimeUrl = await createBenchDatabase();
   const server = await startBenchServer(runtimeUrl);
   const figures = await measureFlat(server, files).finally(server.close);
+  await assertSound(runtimeUrl);
+  return figures;
+}
+
+async function measurePlanner() {
+  const runtimeUrl = await createBenchDatabase();
+  const server = await startBenchServer(runtimeUrl);
+  const figures = await measurePlan({ server, superuserUrl: postgres.url("postgres", "bench"), dir, files, runs }).finally(server.close);
   await assertSound(runtimeUrl);
   return figures;
 }
