@@ -4,6 +4,7 @@ import { plainArray } from "../db/array-literals.js";
 import { inTenant } from "../db/tenant.js";
 import * as apply from "./apply-report.js";
 import { judge, type Report, type ReportedObject, type Verdict } from "./judge.js";
+import { planByIds } from "./plan-by-ids.js";
 import type { TierState, WantedAction } from "./transitions.js";
 
 export interface ReportResult {
@@ -19,6 +20,7 @@ export type Accepted = Report & { object: ReportedObject; state: TierState };
 /** Results in the order of `reports`, which name each object at most once. */
 export async function reportTierObjects(pool: Pool, tenantId: string, reports: readonly Report[]): Promise<ReportResult[]> {
   return inTenant(pool, tenantId, async (client) => {
+    await planByIds(client);
     const objects = await lockReported(
       client,
       tenantId,

@@ -6,6 +6,7 @@ import { DomainError } from "../errors.js";
 import { requireFile } from "../inventory/get-file.js";
 import { requireShare } from "../tenancy/shares.js";
 import { changeStates } from "./change-state.js";
+import { planByIds } from "./plan-by-ids.js";
 import { readTierObjects, type TierObjectRow } from "./tier-object.js";
 import type { TierState, WantedAction } from "./transitions.js";
 import { requestRehydration, requestTargetDeletion } from "./want.js";
@@ -25,6 +26,7 @@ interface LockedObject {
 /** Wants STUBBED files back. Throws NOT_FOUND, FAILED_PRECONDITION. */
 export async function rehydrate(pool: Pool, tenantId: string, wanted: Wanted, reason: string, actor: string): Promise<TierObjectRow[]> {
   return inTenant(pool, tenantId, async (client) => {
+    await planByIds(client);
     const tierIds = "tierIds" in wanted ? wanted.tierIds : await idsByPath(client, tenantId, wanted.shareName, wanted.paths);
     const objects = await lockAll(client, tenantId, tierIds);
     refuseIf(
@@ -47,6 +49,7 @@ export async function deleteTargets(
   actor: string,
 ): Promise<TierObjectRow[]> {
   return inTenant(pool, tenantId, async (client) => {
+    await planByIds(client);
     const objects = await lockAll(client, tenantId, tierIds);
     refuseIf(
       objects,
@@ -74,6 +77,7 @@ export async function cancel(
   actor: string,
 ): Promise<TierObjectRow[]> {
   return inTenant(pool, tenantId, async (client) => {
+    await planByIds(client);
     const objects = await lockAll(client, tenantId, tierIds);
     refuseIf(
       objects,

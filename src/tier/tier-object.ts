@@ -45,12 +45,12 @@ export async function readTierObjects(client: ClientBase, tenantId: string, tier
        t.planned_size_bytes, t.planned_mtime_unix, t.planned_frn, t.stub_size_bytes, t.stub_mtime_unix, t.stub_frn, t.last_accessed_utc,
        t.access_count, t.lease_holder, t.lease_until_utc, t.attempts, t.retry_after_utc
      FROM unnest($2::bigint[]) AS wanted (tier_id)
-     JOIN tier_object t ON t.tier_id = wanted.tier_id
+     CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = wanted.tier_id OFFSET 0) t
+     CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
+     CROSS JOIN LATERAL (SELECT dir_path FROM dir WHERE tenant_id = $1 AND tenant_id = c.tenant_id AND dir_id = c.dir_id OFFSET 0) d
      JOIN share h ON h.tenant_id = t.tenant_id AND h.share_id = t.share_id
-     JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
-     JOIN dir d ON d.tenant_id = t.tenant_id AND d.dir_id = c.dir_id
      LEFT JOIN tier_rule r ON r.tenant_id = t.tenant_id AND r.rule_id = t.rule_id
-     WHERE t.tenant_id = $1 AND h.tenant_id = $1 AND c.tenant_id = $1 AND d.tenant_id = $1
+     WHERE h.tenant_id = $1
      ORDER BY t.tier_id`,
     [tenantId, plainArray([...tierIds])],
   );
