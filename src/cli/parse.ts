@@ -45,6 +45,12 @@ export function parseScanId(text: string): bigint {
   return within(BigInt(text));
 }
 
+/** A position of a watch, 0 or more. */
+export function parsePosition(text: string): bigint {
+  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError("It must be a position: a whole number, 0 or more.");
+  return within(BigInt(text));
+}
+
 /** A whole number of at least `least`. */
 export function parseWhole(least: number): (text: string) => number {
   return (text) => {

@@ -18,6 +18,7 @@ import { addServe } from "./serve.js";
 import { addShare } from "./share.js";
 import { addTenant } from "./tenant.js";
 import { addVerify } from "./verify.js";
+import { addWarming } from "./warming.js";
 
 const commands = [
   addServe,
@@ -33,6 +34,7 @@ const commands = [
   addAudit,
   addCursors,
   addExclusions,
+  addWarming,
   addScans,
   addProblems,
   addConfirm,
