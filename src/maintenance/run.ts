@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Pool, PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import type { Logger } from "../log.js";
+import { stillMatches } from "../planner/still-matches.js";
 import { newReconciled, type Reconciled } from "../tier/reconcile.js";
-import { asPlanned } from "../tier/still-matches.js";
 import { makePartitions } from "./partitions.js";
 import { pruneProcessed } from "./prune-processed.js";
 import { pruneWaiting } from "./prune-waiting.js";
@@ -66,7 +66,7 @@ export async function runMaintenance({
       for (const tenantId of await listTenantIds(client)) {
         result.eventsPruned += await pruneProcessed(client, tenantId, auditKeepDays, signal);
         result.waitingPruned += await pruneWaiting(client, tenantId, auditKeepDays, signal);
-        await reconcileTier(client, tenantId, asPlanned, result.tier, signal);
+        await reconcileTier(client, tenantId, stillMatches, result.tier, signal);
       }
       await client.query("SELECT pg_advisory_unlock(hashtextextended('maintenance', 0))");
     }
