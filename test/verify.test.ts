@@ -48,6 +48,19 @@ test("all is well after two scans", async () => {
   expect(await verify(["--json"])).toEqual({ status: 0, stdout: "", stderr: words });
 });
 
+/** An object of the file `kept`, and warming events of it: what stands behind `VALUES`, as (position, share, event, in_storm). */
+function warmed(values: string): string {
+  return `WITH t AS (
+      INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
+      SELECT $1, $2, file_current_id, 's3://x', 'STUBBED', 'test' FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept' RETURNING *
+    ), given AS (
+      INSERT INTO warming_position VALUES ($1, 2)
+    )
+    INSERT INTO warming_event (tenant_id, position, tier_id, share_id, event_id, in_storm, event_utc, recorded_utc)
+    SELECT t.tenant_id, e.position, t.tier_id, t.share_id + e.other_share, e.event_id, e.in_storm, now(), now()
+    FROM t, (VALUES ${values}) AS e (position, other_share, event_id, in_storm)`;
+}
+
 /** For each invariant something that breaks it; $1 is the tenant, $2 the share. */
 const breakage: Record<string, string> = {
   "file_current-dir": "UPDATE file_current SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'",
@@ -69,6 +82,10 @@ const breakage: Record<string, string> = {
   "tier_object-file": `WITH other AS (INSERT INTO share (tenant_id, share_name, src_type, case_sensitive) VALUES ($1, 'other', 'NTFS', false) RETURNING *)
     INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
     SELECT $1, other.share_id, c.file_current_id, 's3://x', 'PLANNED', 'test' FROM other, file_current c WHERE c.tenant_id = $1 AND c.share_id = $2 AND c.name = 'kept'`,
+  "warming_event-object": warmed("(1, 1, 'a', false)"),
+  "warming-positions": warmed("(3, 0, 'a', false)"),
+  "warming_event-once": warmed("(1, 0, 'a', false), (2, 0, 'a', false)"),
+  "warming_event-storm": warmed("(1, 0, 'a', true)"),
   "staging-empty": "INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable) VALUES ($1, $2, true, false)",
 };
 
