@@ -132,6 +132,28 @@ describe("both engines agree", () => {
   });
 });
 
+test("PostgreSQL takes what is as long, as deep and as wide as may be", async () => {
+  const nested = (depth: number): string => (depth === 0 ? "size + 1 > 2" : `((${nested(depth - 1)}) == (size > ${depth}))`);
+  const chosen = (depth: number): string => (depth === 0 ? "true" : `size + ${depth} > 9 ? name != "a" : ${chosen(depth - 1)}`);
+  const sources = [
+    Array(900).fill("size+1>9").join("||"),
+    Array(600).fill("(size > 1)").join(" && "),
+    `name in [${Array.from({ length: 1200 }, (_, n) => `'${n}'`).join(",")}]`,
+    `path == "${"𝒳".repeat(4900)}"`,
+    `size > 1${" + 1".repeat(98)}`,
+    `size${" + size".repeat(97)} > 1`,
+    `now${" + (atime - mtime)".repeat(96)} > ctime`,
+    Array(30)
+      .fill(`!glob(path, "${"*a".repeat(50)}")`)
+      .join(" && "),
+    nested(24),
+    chosen(95),
+  ];
+  const random = seededRandom();
+  const files = Array.from({ length: 20 }, () => randomFile(random));
+  await compareAll(sources, files);
+});
+
 describe("spellings", () => {
   test.each([
     ["0x10 < size", "16 < size"],
