@@ -7,7 +7,16 @@ import { packageRoot } from "../src/db/embedded.js";
 import { markdownTables } from "./support/markdown.js";
 
 const adr = fs.readdirSync(path.join(packageRoot, "docs", "adr")).map((file) => `docs/adr/${file}`);
-const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/schema.md", "docs/audit.md", ...adr];
+const pages = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  "docs/architecture.md",
+  "docs/schema.md",
+  "docs/audit.md",
+  "docs/warming.md",
+  ...adr,
+];
 
 function read(page: string): string {
   return fs.readFileSync(path.join(packageRoot, page), "utf8");
