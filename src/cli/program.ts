@@ -17,6 +17,7 @@ import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
 import { addServe } from "./serve.js";
 import { addShare } from "./share.js";
 import { addTenant } from "./tenant.js";
+import { addTier } from "./tier.js";
 import { addVerify } from "./verify.js";
 import { addWarming } from "./warming.js";
 
@@ -43,6 +44,7 @@ const commands = [
   addFile,
   addSnapshot,
   addDiff,
+  addTier,
 ];
 
 /** All commands; nothing is read or connected before one of them runs. */
