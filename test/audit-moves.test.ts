@@ -77,8 +77,10 @@ test(`a renamed file and a renamed directory of ${files} files keep identity, ti
   const before = await scanTree(share, oldTree, startSeconds);
   const ids = await identities(share);
   await look(
-    `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
-     SELECT tenant_id, share_id, file_current_id, 's3://cold/' || file_current_id, CASE WHEN frn % 2 = 0 THEN 'STUBBED' ELSE 'PLANNED' END, 'test'
+    `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, wanted_action, planned_by, planned_size_bytes, planned_mtime_unix,
+       object_uri, stub_size_bytes, stub_mtime_unix)
+     SELECT tenant_id, share_id, file_current_id, 's3://cold/' || file_current_id, CASE WHEN frn % 2 = 0 THEN 'STUBBED' ELSE 'PLANNED' END,
+       CASE WHEN frn % 2 <> 0 THEN 'STUB' END, 'test', size_bytes, mtime_unix, 's3://cold/' || frn, 1, mtime_unix
      FROM file_current WHERE tenant_id = $1 AND (frn % 10 < 2 OR name = 'a.mov')`,
   );
   const tiers = await tierState();

@@ -82,6 +82,10 @@ const breakage: Record<string, string> = {
   "tier_object-file": `WITH other AS (INSERT INTO share (tenant_id, share_name, src_type, case_sensitive) VALUES ($1, 'other', 'NTFS', false) RETURNING *)
     INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
     SELECT $1, other.share_id, c.file_current_id, 's3://x', 'PLANNED', 'test' FROM other, file_current c WHERE c.tenant_id = $1 AND c.share_id = $2 AND c.name = 'kept'`,
+  "tier_object-wanted": `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
+    SELECT $1, $2, file_current_id, 's3://x', 'PLANNED', 'test' FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'`,
+  "tier_object-stub": `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
+    SELECT $1, $2, file_current_id, 's3://x', 'STUBBED', 'test' FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'`,
   "warming_event-object": warmed("(1, 1, 'a', false)"),
   "warming-positions": warmed("(3, 0, 'a', false)"),
   "warming_event-once": warmed("(1, 0, 'a', false), (2, 0, 'a', false)"),

@@ -145,6 +145,21 @@ export const invariants: Invariant[] = [
       WHERE t.tenant_id = $1 AND c.file_current_id IS NULL`,
   },
   {
+    name: "tier_object-wanted",
+    holds: "what is planned is wanted to be stubbed, a lease is somebody's and of something wanted",
+    sql: `SELECT format('tier_object %s: %s, wanted %s, lease of %s until %s', tier_id, state, wanted_action, lease_holder, lease_until_utc) AS row FROM tier_object
+      WHERE tenant_id = $1 AND ((state = 'PLANNED' AND wanted_action IS DISTINCT FROM 'STUB')
+        OR (lease_until_utc IS NOT NULL AND (wanted_action IS NULL OR lease_holder IS NULL OR lease_token IS NULL))
+        OR (lease_until_utc IS NULL AND lease_holder IS NOT NULL))`,
+  },
+  {
+    name: "tier_object-stub",
+    holds: "of a tiered file it is known what it was, what its stub looks like, and where its content is",
+    sql: `SELECT format('tier_object %s: planned size %s, stub of %s bytes, content at %s', tier_id, planned_size_bytes, stub_size_bytes, object_uri) AS row
+      FROM tier_object WHERE tenant_id = $1 AND state = 'STUBBED' AND (planned_size_bytes IS NULL OR planned_mtime_unix IS NULL OR stub_size_bytes IS NULL
+        OR stub_mtime_unix IS NULL OR object_uri IS NULL)`,
+  },
+  {
     name: "staging-empty",
     holds: "nothing is left in the permanent staging tables",
     sql: `SELECT format('staging_file %s', ordinal) AS row FROM public.staging_file WHERE tenant_id = $1
