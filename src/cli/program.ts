@@ -7,11 +7,16 @@ import { addCursors } from "./cursors.js";
 import { addDemo } from "./demo.js";
 import { describeError } from "./errors.js";
 import { addExclusions } from "./exclusions.js";
+import { addExplain } from "./explain.js";
 import { addFile, addLs } from "./files.js";
 import { addDiff, addSnapshot } from "./history.js";
+import { addHolds } from "./holds.js";
 import { addImport } from "./import.js";
 import { addKey } from "./key.js";
 import { addMigrate } from "./migrate.js";
+import { addPlan, addPlans } from "./plan.js";
+import { addCompare, addPreview } from "./preview.js";
+import { addRules } from "./rules.js";
 import { addScan } from "./scan.js";
 import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
 import { addServe } from "./serve.js";
@@ -44,6 +49,13 @@ const commands = [
   addFile,
   addSnapshot,
   addDiff,
+  addRules,
+  addHolds,
+  addPreview,
+  addCompare,
+  addExplain,
+  addPlan,
+  addPlans,
   addTier,
 ];
 

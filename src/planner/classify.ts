@@ -39,8 +39,7 @@ export function exclusionSql(request: ClassifyRequest, params: StatementParams):
   const held = heldSql(request.holdGlobs, request.share.case_sensitive, params);
   return {
     missing: "c.missing_since_scan_id IS NOT NULL",
-    metadata_incomplete:
-      "(NOT c.metadata_complete OR c.size_bytes IS NULL OR c.atime_unix IS NULL OR c.mtime_unix IS NULL OR c.ctime_unix IS NULL)",
+    metadata_incomplete: "(NOT c.metadata_complete OR c.size_bytes IS NULL OR c.mtime_unix IS NULL)",
     metadata_stale: "c.stale_metadata",
     hard_links: "(coalesce(c.link_count, 1) > 1)",
     tiered: "(coalesce(t.state IN ('PLANNED', 'STUBBED'), false))",

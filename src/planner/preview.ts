@@ -30,9 +30,10 @@ export async function previewPlan(pool: Pool, tenantId: string, request: Preview
     await client.query(plannerSettings);
     const situation = await loadSituation(client, tenantId, request.shareName, request.nowUnix, request.candidate);
     const funnel = await countFunnel(client, situation);
-    const samples: SampleFile[][] = [];
-    for (const { sample } of funnel.rules)
-      samples.push(await loadSample(client, tenantId, situation.share.src_type, sample.slice(0, request.sampleSize)));
+    const wanted = funnel.rules.map(({ sample }) => sample.slice(0, request.sampleSize));
+    // A planned file is in the sample of one rule.
+    const files = await loadSample(client, tenantId, situation.share.src_type, wanted.flat());
+    const samples = wanted.map((ids) => files.filter(({ fileId }) => ids.includes(fileId)));
     return { funnel, samples, refusals: refusalsOf(situation, funnel.planned) };
   });
 }
