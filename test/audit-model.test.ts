@@ -1,8 +1,9 @@
 /** Random audit events against a plain model of the same rules: whatever the cut into batches, and with everything sent twice. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Batch, ReceivedEvent } from "../src/ingest/audit/apply-batches.js";
+import type { Counts } from "../src/ingest/audit/counts.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
-import type { AuditAction, Counts } from "../src/ingest/audit/fold.js";
+import type { AuditAction } from "../src/ingest/audit/fold.js";
 import { pushAudit } from "../src/ingest/audit/push-audit.js";
 import { dirOf, Model } from "./support/audit-model.js";
 import { type FakeTree, type IngestFixture, ingestFixture, listedAt, treeChunks } from "./support/ingest.js";

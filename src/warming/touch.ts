@@ -8,3 +8,8 @@ export interface Touch {
   host: string;
   eventId: string;
 }
+
+/** The access to `tierId` that an audit event is. */
+export function touchOf(tierId: bigint, { timeMicros, user, host, eventId }: Omit<Touch, "tierId">): Touch {
+  return { tierId, timeMicros, user, host, eventId };
+}

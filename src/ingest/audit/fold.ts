@@ -19,7 +19,8 @@
  * of a path where no file is known are kept, and go along with the moves that come later.
  */
 
-import type { Touch } from "../../warming/touch.js";
+import { type Touch, touchOf } from "../../warming/touch.js";
+import type { Counter, Counts } from "./counts.js";
 
 export type AuditAction =
   | "OTHER"
@@ -42,25 +43,6 @@ export interface AuditEvent {
   targetPath: string;
   user: string;
   host: string;
-}
-
-export const counterNames = [
-  "applied",
-  "duplicate",
-  "stale",
-  "inserted",
-  "waiting",
-  "moved",
-  "deleted",
-  "excluded",
-  "refused",
-  "ignored",
-] as const;
-export type Counter = (typeof counterNames)[number];
-export type Counts = Record<Counter, number>;
-
-export function newCounts(): Counts {
-  return { applied: 0, duplicate: 0, stale: 0, inserted: 0, waiting: 0, moved: 0, deleted: 0, excluded: 0, refused: 0, ignored: 0 };
 }
 
 /** A file as the fold knows it; changed in place. */
@@ -191,7 +173,7 @@ export class Fold {
   #access(file: AuditFile, event: AccessEvent): Counter {
     const seconds = event.timeMicros / 1_000_000n;
     const oldAtimeUnix = file.atimeUnix;
-    touch(this.result, file, event);
+    if (file.stubbedTierId !== undefined) this.result.touches.push(touchOf(file.stubbedTierId, event));
     if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return "stale";
     file.atimeUnix = seconds;
     file.touched = true;
@@ -330,11 +312,6 @@ export class Fold {
     const last = this.result.directories.get(dirPath);
     if (last === undefined || last < event.timeMicros) this.result.directories.set(dirPath, event.timeMicros);
   }
-}
-
-/** A scan may have seen the stub's access time before the event that tells of the access. */
-export function touch({ touches }: Folded, { stubbedTierId }: AuditFile, { timeMicros, user, host, eventId }: AccessEvent): void {
-  if (stubbedTierId !== undefined) touches.push({ tierId: stubbedTierId, timeMicros, user, host, eventId });
 }
 
 /** Of two structural events the newer counts; of the same moment, the one that comes later. */

@@ -10,8 +10,8 @@ import { resolveDirectories } from "../directories.js";
 import { Failure } from "../failure.js";
 import { auditCharactersInTransaction, auditEventsInTransaction, auditRetries } from "../limits.js";
 import { type AuditTarget, applyBatches, type Batch, missingScan } from "./apply-batches.js";
+import { type Counter, type Counts, newCounts } from "./counts.js";
 import type { DirectoryCache } from "./directory-cache.js";
-import { type Counter, type Counts, newCounts } from "./fold.js";
 
 export interface AuditContext {
   pool: Pool;

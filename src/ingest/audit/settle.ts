@@ -1,8 +1,9 @@
 /** Waiting accesses, and the files that have come to their paths otherwise than by an event. */
 import type { ClientBase } from "pg";
 import { recordTouches } from "../../warming/record-touches.js";
+import { touchOf } from "../../warming/touch.js";
 import type { ShareRef } from "../directories.js";
-import { type AuditFile, type Folded, newFolded, touch } from "./fold.js";
+import { type AuditFile, type Folded, newFolded } from "./fold.js";
 import { storeFolded } from "./store.js";
 import { toAccess, type WaitingRow } from "./waiting.js";
 
@@ -66,7 +67,7 @@ function settle(folded: Folded, row: SettledRow, fileCurrentId: bigint): void {
     stale: false,
     restructured: false,
   };
-  touch(folded, file, event);
+  if (file.stubbedTierId !== undefined) folded.touches.push(touchOf(file.stubbedTierId, event));
   if (oldAtimeUnix !== undefined && seconds <= oldAtimeUnix) return;
   folded.files.add(file);
   folded.accesses.push({ file, event, oldAtimeUnix, newAtimeUnix: seconds });
