@@ -15,6 +15,8 @@ const pages = [
   "docs/schema.md",
   "docs/audit.md",
   "docs/warming.md",
+  "docs/tiering.md",
+  "examples/mover/README.md",
   ...adr,
 ];
 
