@@ -25,7 +25,7 @@ export async function rehydrateFile(client: MoverClient, lease: Lease, root: str
   await clearWorkFiles(root, claim.tierId);
   const fresh = await workFile(root, claim, "content");
   try {
-    const dressed = await restore(stub, fresh, lease.signal);
+    const dressed = await restore(await findCopy(claim, stub), stub, fresh, lease.signal);
     await lease.assertOurs();
     if (!(await takePlace(fresh, file, await workFile(root, claim, "replaced"), before)))
       return await skip(client, lease, root, `${claim.path} was written to while its content was copied.`);
@@ -35,10 +35,16 @@ export async function rehydrateFile(client: MoverClient, lease: Lease, root: str
   }
 }
 
+/** The server knows of the copy that was reported; the stub may be another claim's, of the same content. */
+async function findCopy({ objectUri }: TierClaim, stub: Stub): Promise<string> {
+  const reported = copyPath(objectUri);
+  return (await statFile(reported)) !== undefined ? reported : copyPath(stub.objectUri);
+}
+
 /** The content as it was, in `fresh`. Throws when the copy is damaged. */
-async function restore(stub: Stub, fresh: string, signal: AbortSignal): Promise<Stats> {
-  const sha256 = await copyVerified(copyPath(stub.objectUri), fresh, signal);
-  if (sha256 !== stub.sha256) throw new Error(`${stub.objectUri} is damaged: its SHA-256 is ${sha256}, the stub says ${stub.sha256}`);
+async function restore(copy: string, stub: Stub, fresh: string, signal: AbortSignal): Promise<Stats> {
+  const sha256 = await copyVerified(copy, fresh, signal);
+  if (sha256 !== stub.sha256) throw new Error(`${copy} is damaged: its SHA-256 is ${sha256}, the stub says ${stub.sha256}`);
   return dress(fresh, stub);
 }
 
