@@ -72,7 +72,7 @@ export async function readRulesFile(file: string, retireOthers: boolean): Promis
   if (syntax) throw fault(at(syntax.pos[0]), (syntax.message.split(" at line")[0] as string).trim());
   const parsed = fileForm.safeParse(document.toJS());
   const [issue] = parsed.error?.issues ?? [];
-  if (issue) throw fault(at(offsetOf(document, issue)), `${issue.path.join(".") || "the file"}: ${problemOf(issue)}`);
+  if (issue) throw fault(at(offsetOf(document, issue)), `${issue.path.join(".") || "the file"}: ${problemOf(document, issue)}`);
   const { rules } = parsed.data as z.infer<typeof fileForm>;
   return {
     ruleSet: create(RuleSetSchema, { rules: rules.map(toSpec), retireOthers }),
@@ -131,10 +131,9 @@ function given<Fields extends object>(fields: Fields): { [Name in keyof Fields]:
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }
 
-function problemOf(issue: z.core.$ZodIssue): string {
+function problemOf(document: Document, issue: z.core.$ZodIssue): string {
   if (issue.code === "unrecognized_keys") return `${issue.keys.join(", ")} is no field here`;
-  if (issue.code === "invalid_type" && issue.input === undefined && issue.message.includes("undefined")) return "is missing";
-  return issue.message;
+  return issue.path.length > 0 && !document.hasIn(issue.path) ? "is missing" : issue.message;
 }
 
 /** Of an unknown key the key itself; of what is missing, where it would stand. */
