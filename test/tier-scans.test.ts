@@ -1,6 +1,9 @@
 /** Scans of a share whose files are tiered: what is a stub, and what is not. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../src/db/migrate.js";
+import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
+import type { AuditAction } from "../src/ingest/audit/fold.js";
+import { pushAudit } from "../src/ingest/audit/push-audit.js";
 import { runMaintenance } from "../src/maintenance/run.js";
 import { withRole } from "./support/cluster.js";
 import { chunkOf, type FakeFile, type FakeTree, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
@@ -115,6 +118,30 @@ function newFile(sizeBytes: bigint): FakeFile {
   nextFrn += 1n;
   const time = 1_600_000_000n + nextFrn;
   return { sizeBytes, mtimeUnix: time, atimeUnix: time, ctimeUnix: time, frn: nextFrn };
+}
+
+/** Events of now, as an agent sends them. */
+async function pushEvents(share: Share, events: [AuditAction, string, string?][]): Promise<void> {
+  const now = BigInt(Date.now()) * 1000n;
+  async function* messages() {
+    yield { open: { shareName: share.name, volumeId: share.name } };
+    const batch = events.map(([action, path, targetPath = ""], at) => ({
+      action,
+      path,
+      targetPath,
+      offset: BigInt(at),
+      timeMicros: now + BigInt(at),
+      user: "ada",
+      host: "",
+      node: "",
+      actionName: "",
+      refusedReason: "",
+      eventId: "",
+    }));
+    const head = { auditFilePath: "a.log", headFingerprint: Buffer.from("x"), startOffset: 0n, characters: 100, restarted: false };
+    yield { batch: { ...head, endOffset: BigInt(events.length), events: batch } };
+  }
+  await pushAudit({ ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache() }, fixture.tenantId, messages());
 }
 
 const nothing = { added: 0n, changed: 0n, gone: 0n, moved: 0n };
@@ -347,6 +374,50 @@ function goneTests(): void {
     expect((await fixture.finish(scanId, { main: 1n })).status).toBe("WARN");
     await maintenance();
     expect((await stateOf(fixture, tierId)).state).toBe("STUBBED");
+  });
+
+  test("an audit event closes an object at once, and a stub that one says was written to is flagged", async () => {
+    const share = await Share.create();
+    const gone = await share.stub("/a/x");
+    const written = await share.stub("/b/y");
+    await share.scan();
+    await pushEvents(share, [
+      ["DELETE_FILE", "/a/x"],
+      ["WRITE", "/b/y"],
+    ]);
+    expect((await maintenance()).tier).toMatchObject({ closed: 1, flagged: 1, cancelled: 0 });
+    expect(await stateOf(fixture, gone.tierId)).toMatchObject({
+      state: "DELETED",
+      state_reason: "An audit event told that the file is gone.",
+    });
+    expect(await stateOf(fixture, written.tierId)).toMatchObject({
+      state: "STUBBED",
+      state_reason: expect.stringContaining("write to the stub"),
+    });
+    // Said once, and the stub is still there.
+    expect((await maintenance()).tier).toMatchObject({ closed: 0, flagged: 0 });
+    share.remove("/a/x");
+    expect(await share.scan()).toEqual(nothing);
+    const known = await fixture.look(
+      "SELECT c.size_bytes, c.stale_metadata FROM tier_object t JOIN file_current c USING (tenant_id, file_current_id) WHERE t.tier_id = $1",
+      [written.tierId],
+    );
+    expect(known).toEqual([{ size_bytes: "1000000", stale_metadata: false }]);
+    expect(await stateOf(fixture, written.tierId)).toMatchObject({ state: "STUBBED", state_reason: null });
+    expect(await fixture.violations()).toEqual([]);
+  });
+
+  test("a stub that an audit event moved is the file under its new name, in the next scan too", async () => {
+    const share = await Share.create();
+    const before = await share.known("/a/x");
+    const { tierId } = await share.stub("/a/x");
+    await pushEvents(share, [["MOVE", "/a/x", "/b/moved"]]);
+    share.put("/b/moved", share.remove("/a/x"));
+    await share.scan();
+    expect(await share.known("/b/moved")).toEqual(before);
+    expect((await stateOf(fixture, tierId)).state).toBe("STUBBED");
+    expect((await maintenance()).tier).toMatchObject({ closed: 0 });
+    expect(await fixture.violations()).toEqual([]);
   });
 
   test("plans whose files changed or went are cancelled, leases of movers that are gone are returned", async () => {

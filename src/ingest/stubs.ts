@@ -14,6 +14,7 @@
  */
 import type { PoolClient } from "pg";
 import { changeStates } from "../tier/change-state.js";
+import { writtenReason } from "../tier/reconcile.js";
 import type { ShareRef } from "./directories.js";
 import { clockMarginSeconds } from "./reconcile.js";
 
@@ -82,11 +83,11 @@ async function confirmStubs(client: PoolClient, tenantId: string): Promise<void>
     [tenantId],
   );
   await client.query(
-    `UPDATE tier_object t SET stub_frn = s.frn
+    `UPDATE tier_object t SET stub_frn = s.frn, state_reason = nullif(t.state_reason, $2)
      FROM staging_diff d JOIN staging_file s ON s.tenant_id = d.tenant_id AND s.ordinal = d.ordinal
      WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND t.tenant_id = $1 AND t.tenant_id = d.tenant_id AND t.file_current_id = d.file_current_id
-       AND d.kind = 'T' AND t.state = 'STUBBED' AND s.frn IS DISTINCT FROM t.stub_frn`,
-    [tenantId],
+       AND d.kind = 'T' AND t.state = 'STUBBED' AND (s.frn IS DISTINCT FROM t.stub_frn OR t.state_reason = $2)`,
+    [tenantId, writtenReason],
   );
 }
 

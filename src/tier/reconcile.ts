@@ -111,15 +111,18 @@ export async function cancelPlanned(
   return (await changeStates(client, tenantId, { to: "DELETED", cause: "no_longer_matching", leased: false }, others)).length;
 }
 
+/** Stands with a flagged object until a scan has found its stub. */
+export const writtenReason = "An audit event told of a write to the stub; the next scan tells what is there.";
+
 /** Stubs that an audit event says were written to. What is there now, the next scan tells. Returns how many are news. */
 export async function flagWritten(client: ClientBase, tenantId: string, tierIds: readonly bigint[]): Promise<number> {
   const { rowCount } = await client.query(
-    `UPDATE tier_object t SET state_reason = 'An audit event told of a write to the stub; the next scan tells what is there.'
+    `UPDATE tier_object t SET state_reason = $3
      FROM file_current c
      WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.state = 'STUBBED' AND c.tenant_id = t.tenant_id
        AND c.file_current_id = t.file_current_id AND c.stale_metadata AND c.missing_since_scan_id IS NULL
-       AND t.state_reason IS DISTINCT FROM 'An audit event told of a write to the stub; the next scan tells what is there.'`,
-    [tenantId, [...tierIds]],
+       AND t.state_reason IS DISTINCT FROM $3`,
+    [tenantId, [...tierIds], writtenReason],
   );
   return rowCount ?? 0;
 }
