@@ -334,6 +334,54 @@ function raceTests(): void {
     expect(await fixture.violations()).toEqual([]);
   });
 
+  test.each([true, false])(
+    "a stub that a scan took for the file, and that is reported late, is the file again (same number: %s)",
+    async (sameNumber) => {
+      const share = await Share.create();
+      const before = await share.known("/a/x");
+      const tierId = (await planFiles(fixture, share.shareId, ["/a/x"])).get("/a/x") as bigint;
+      const [claimed] = await claim(fixture, "STUB");
+      const original = share.file("/a/x");
+      const stub = sameNumber ? { ...newFile(120n), frn: original.frn } : newFile(120n);
+      share.put("/a/x", stub);
+      await fixture.look("UPDATE tier_object SET lease_until_utc = now() - interval '1 hour' WHERE tier_id = $1", [tierId]);
+      expect(await share.scan()).toEqual(sameNumber ? { ...nothing, changed: 1n } : { ...nothing, added: 1n, gone: 1n });
+      await report(fixture, claimed as never, {
+        kind: "stubbed",
+        seen: stampOf(original),
+        stub: stampOf(stub),
+        objectUri: "file:///cold/1",
+      });
+      expect((await maintenance()).tier).toMatchObject({ reclaimed: 1, closed: 0 });
+      expect(await share.known("/a/x")).toEqual(before);
+      expect(await share.scan()).toEqual(nothing);
+      expect(await share.known("/a/x")).toEqual(before);
+      expect((await maintenance()).tier).toMatchObject({ reclaimed: 0 });
+      expect((await stateOf(fixture, tierId)).state).toBe("STUBBED");
+      expect(await fixture.violations()).toEqual([]);
+    },
+  );
+
+  test.each(["edited", "renamed"])("a restored file that is %s before the next scan is still the same file", async (what) => {
+    const share = await Share.create();
+    const before = await share.known("/a/x");
+    const { tierId, original } = await share.stub("/a/x");
+    await fixture.look("UPDATE tier_object SET wanted_action = 'REHYDRATE' WHERE tier_id = $1", [tierId]);
+    const [claimed] = await claim(fixture, "REHYDRATE");
+    const restored = { ...original, frn: nextFrn++ + 500_000n };
+    await report(fixture, claimed as never, { kind: "rehydrated", file: stampOf(restored) });
+    share.remove("/a/x");
+    const [path, file] =
+      what === "edited" ? (["/a/x", { ...restored, sizeBytes: 7n, mtimeUnix: 1_700_000_000n }] as const) : (["/b/z", restored] as const);
+    share.put(path, file);
+    expect(await share.scan()).toEqual(what === "edited" ? { ...nothing, changed: 1n } : { ...nothing, moved: 1n });
+    expect(await share.known(path)).toMatchObject({ file_current_id: before?.file_current_id, size_bytes: String(file.sizeBytes) });
+    await share.scan();
+    expect(await share.known(path)).toMatchObject({ file_current_id: before?.file_current_id, frn: String(restored.frn) });
+    expect(await share.scan()).toEqual(nothing);
+    expect(await fixture.violations()).toEqual([]);
+  });
+
   test("a file that changes while a mover copies it is known as changed once the mover has given it up", async () => {
     const share = await Share.create();
     const tierId = (await planFiles(fixture, share.shareId, ["/a/x"])).get("/a/x") as bigint;

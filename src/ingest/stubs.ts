@@ -41,7 +41,7 @@ export async function recognizeStubs(client: PoolClient, share: ShareRef, scanId
 async function judgeInPlace(client: PoolClient, tenantId: string): Promise<{ stubs: number; overwritten: number }> {
   const { rows } = await client.query<{ stubs: number; overwritten: number }>(
     `WITH seen AS (
-       SELECT d.tenant_id, d.file_current_id, t.state, t.wanted_action, t.stub_size_bytes IS NOT NULL AS announced,
+       SELECT d.tenant_id, d.file_current_id, d.kind, s.frn = t.stub_frn AS is_restored, t.state, t.wanted_action, t.stub_size_bytes IS NOT NULL AS announced,
          coalesce(s.size_bytes = t.stub_size_bytes AND s.mtime_unix = t.stub_mtime_unix, false) AS is_stub,
          coalesce(s.size_bytes = t.planned_size_bytes AND s.mtime_unix = t.planned_mtime_unix, false) AS is_planned,
          coalesce(t.lease_until_utc > coalesce(l.listed_utc, now()) - make_interval(secs => $2), false) AS at_work,
@@ -61,6 +61,8 @@ async function judgeInPlace(client: PoolClient, tenantId: string): Promise<{ stu
            WHEN state = 'STUBBED' AND at_work AND wanted_action = 'REHYDRATE' THEN 'U'::"char"
            WHEN state = 'STUBBED' AND maybe_older AND is_planned THEN 'U'::"char"
            WHEN state = 'STUBBED' THEN 'O'::"char"
+           -- Edited before a scan knew of the number that it has since it came back.
+           WHEN state = 'REHYDRATED' AND kind = 'X' AND is_restored THEN 'C'::"char"
          END AS verdict
        FROM seen
      ), told AS (
@@ -123,6 +125,11 @@ async function findElsewhere(client: PoolClient, { tenantId, shareId }: ShareRef
        SELECT t.file_current_id FROM tier_object t
        WHERE t.tenant_id = $1 AND t.share_id = $2 AND t.stub_frn = s.frn AND t.stub_size_bytes = s.size_bytes AND t.stub_mtime_unix = s.mtime_unix
          AND t.state IN ('PLANNED', 'STUBBED')
+       UNION ALL
+       -- Restored, and renamed before a scan knew of its new number.
+       SELECT t.file_current_id FROM tier_object t
+       WHERE t.tenant_id = $1 AND t.share_id = $2 AND t.stub_frn = s.frn AND t.planned_size_bytes = s.size_bytes AND t.planned_mtime_unix = s.mtime_unix
+         AND t.state = 'REHYDRATED'
        LIMIT 1
      ) found
      WHERE d.tenant_id = $1 AND s.tenant_id = $1 AND d.kind = 'A' AND s.ordinal = d.ordinal`,

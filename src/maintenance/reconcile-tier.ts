@@ -2,6 +2,7 @@
 import type { ClientBase } from "pg";
 import { beginFor } from "../db/tenant.js";
 import { lockShare } from "../ingest/locks.js";
+import { reclaimStubs } from "../tier/reclaim.js";
 import { cancelPlanned, closeGone, flagWritten, nextObjects, type Reconciled, returnLeases } from "../tier/reconcile.js";
 import type { StillMatches } from "../tier/still-matches.js";
 
@@ -47,6 +48,7 @@ async function reconcileBatch(
   if (tierIds.length === 0) return undefined;
   // Scans and audit batches of the share come before or after.
   await lockShare(client, shareId, "exclusive");
+  done.reclaimed += await reclaimStubs(client, tenantId, tierIds);
   done.closed += await closeGone(client, tenantId, shareId, tierIds);
   done.cancelled += await cancelPlanned(client, tenantId, tierIds, stillMatches);
   done.flagged += await flagWritten(client, tenantId, tierIds);

@@ -23,6 +23,7 @@ export async function applyReports(client: ClientBase, tenantId: string, accepte
   const skipped = only(accepted, "skipped");
   await storeStubs(client, tenantId, stubbed);
   await change(client, tenantId, "STUBBED", "stubbed", stubbed, () => "");
+  await storeRestored(client, tenantId, only(accepted, "rehydrated"));
   await change(client, tenantId, "REHYDRATED", "rehydrated", only(accepted, "rehydrated"), () => "");
   await change(client, tenantId, "DELETED", "file_gone", only(accepted, "file_gone"), () => "A mover reported that the file is gone.");
   const unplanned = skipped.filter(({ state }) => state === "DELETED");
@@ -62,6 +63,16 @@ async function storeStubs(client: ClientBase, tenantId: string, reports: Of<"stu
      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) AS n (tier_id, size_bytes, mtime_unix, frn, object_uri)
      WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
     [tenantId, idsOf(reports), ...stampColumns(reports.map(({ outcome }) => outcome.stub)), textArray(reports.map(uriOf))],
+  );
+}
+
+/** A file that came back has another number, by which it is known when it is edited or renamed before the next scan. */
+async function storeRestored(client: ClientBase, tenantId: string, reports: Of<"rehydrated">[]): Promise<void> {
+  if (reports.length === 0) return;
+  await client.query(
+    `UPDATE tier_object t SET stub_frn = n.frn FROM unnest($2::bigint[], $3::bigint[]) AS n (tier_id, frn)
+     WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
+    [tenantId, idsOf(reports), plainArray(reports.map(({ outcome }) => outcome.file.frn))],
   );
 }
 

@@ -13,10 +13,12 @@ export interface Reconciled {
   closed: number;
   cancelled: number;
   flagged: number;
+  /** Stubs that a scan had taken for the file. */
+  reclaimed: number;
 }
 
 export function newReconciled(): Reconciled {
-  return { leasesReturned: 0, closed: 0, cancelled: 0, flagged: 0 };
+  return { leasesReturned: 0, closed: 0, cancelled: 0, flagged: 0, reclaimed: 0 };
 }
 
 /**
