@@ -42,6 +42,8 @@ test("the linter refuses imports that point the wrong way, and no others", async
     "src/inventory/a.ts": "../cli/files.js",
     "src/tenancy/a.ts": "../agent/client.js",
     "src/rpc/a.ts": "../agent/client.js",
+    "src/tier/a.ts": "../rpc/context.js",
+    "examples/mover/a.ts": "../../src/agent/client.js",
   };
   const right = {
     "src/agent/d.ts": "../gen/frostline/v1/scan_pb.js",
@@ -49,6 +51,8 @@ test("the linter refuses imports that point the wrong way, and no others", async
     "src/rpc/b.ts": "../ingest/push.js",
     "src/ingest/b.ts": "../db/tenant.js",
     "src/cli/a.ts": "../agent/client.js",
+    "src/tier/b.ts": "../db/tenant.js",
+    "examples/mover/b.ts": "../../src/gen/frostline/v1/tier_pb.js",
   };
   const scratch = await scratchDirectory();
   onTestFinished(() => scratch.remove());
