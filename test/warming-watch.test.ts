@@ -4,13 +4,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createClient } from "../src/agent/client.js";
 import { KeyScope, TenantService } from "../src/gen/frostline/v1/tenant_pb.js";
 import { WarmingService } from "../src/gen/frostline/v1/warming_pb.js";
-import { watchersAtMost } from "../src/warming/feed.js";
+import { watchersAtMost, watchersOfTenantAtMost } from "../src/warming/feed.js";
 import { withClient } from "./support/postgres.js";
 import { seededRandom } from "./support/random.js";
 import { startTestServer, type TestServer } from "./support/server.js";
 import { createTestTenant } from "./support/tenant.js";
 import { createWarmedShare, look, pushAccesses, sendAccesses, type WarmedShare } from "./support/warmed-share.js";
-import { openWatch } from "./support/watcher.js";
+import { openWatch, type Watcher } from "./support/watcher.js";
 
 let server: TestServer;
 beforeAll(async () => {
@@ -206,20 +206,26 @@ test("a revoked key's watch ends before it is told anything more", async () => {
   watch.close();
 });
 
-test("watches are bounded, and their places come free", async () => {
-  const share = await shareOf();
-  const watches = [];
-  for (let no = 0; no < watchersAtMost; no++) watches.push(await openWatch(share));
-  await expect(openWatch(share)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "TOO_MANY_WATCHERS", retryDelayMs: 5000 });
+test("watches are bounded, for a tenant and in all, and their places come free", async () => {
+  const watches: Watcher[] = [];
+  const fill = async (share: WarmedShare, most: number) => {
+    for (let no = 0; no < most; no++) watches.push(await openWatch(share));
+    await expect(openWatch(share)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "TOO_MANY_WATCHERS", retryDelayMs: 5000 });
+  };
+  const shares = [await shareOf(1)];
+  for (let open = 0; open < watchersAtMost; open += watchersOfTenantAtMost) {
+    await fill(shares[0] as WarmedShare, watchersOfTenantAtMost);
+    shares.unshift(await shareOf(1));
+  }
+  // A tenant that has none finds no place.
+  await fill(shares[0] as WarmedShare, 0);
   watches.pop()?.close();
-  await expect
-    .poll(() =>
-      openWatch(share).then(
-        (watch) => watches.push(watch),
-        () => 0,
-      ),
-    )
-    .toBeGreaterThan(0);
+  const again = () =>
+    openWatch(shares[0] as WarmedShare).then(
+      (watch) => watches.push(watch),
+      () => 0,
+    );
+  await expect.poll(again).toBeGreaterThan(0);
   for (const watch of watches) watch.close();
 });
 

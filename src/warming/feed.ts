@@ -7,6 +7,8 @@ import { warmingChannel } from "./publish.js";
 
 /** Each is a page of rows in memory, and a look into the database for every transaction that publishes. */
 export const watchersAtMost = 64;
+/** So that one tenant's watchers, whether they read or not, leave places for the others'. */
+export const watchersOfTenantAtMost = 16;
 /** Longest wait for news while the database is listened to: a notification that got lost costs no more. Also what keeps a watch alive. */
 const quietMs = 15_000;
 /** While it is not. */
@@ -33,14 +35,10 @@ export class WarmingFeed {
 
   /** Close it in the end. Throws RESOURCE_EXHAUSTED. */
   subscribe(tenantId: string): Subscription {
-    if (this.#watchers >= watchersAtMost) {
-      throw new DomainError("RESOURCE_EXHAUSTED", `${watchersAtMost} watches are open already. Try again when one has ended.`, {
-        reason: "TOO_MANY_WATCHERS",
-        retryDelayMs: 5000,
-      });
-    }
-    this.#listening ??= this.#listen();
     const ofTenant = this.#subscriptions.get(tenantId) ?? new Set();
+    if (ofTenant.size >= watchersOfTenantAtMost) throw tooMany(`${watchersOfTenantAtMost} watches of this tenant`);
+    if (this.#watchers >= watchersAtMost) throw tooMany(`${watchersAtMost} watches`);
+    this.#listening ??= this.#listen();
     this.#subscriptions.set(tenantId, ofTenant);
     const subscription = new Subscription(
       () => (this.#up ? quietMs : pollMs),
@@ -86,6 +84,13 @@ export class WarmingFeed {
   #tellAll(): void {
     for (const ofTenant of this.#subscriptions.values()) for (const subscription of ofTenant) subscription.tell();
   }
+}
+
+function tooMany(what: string): DomainError {
+  return new DomainError("RESOURCE_EXHAUSTED", `${what} are open on this server already. Try again when one has ended.`, {
+    reason: "TOO_MANY_WATCHERS",
+    retryDelayMs: 5000,
+  });
 }
 
 export class Subscription {
