@@ -61,6 +61,14 @@ function warmed(values: string): string {
     FROM t, (VALUES ${values}) AS e (position, other_share, event_id, in_storm)`;
 }
 
+/** A plan of `files` files with the funnels of these rules. */
+function planOf(files: number, rules: string): string {
+  return `INSERT INTO tier_plan (tenant_id, share_id, plan_no, request_id, scan_id, now_unix, planned_by, brake_confirmed, planned_files, planned_bytes,
+      planned_allocated_bytes, funnel)
+    SELECT $1, $2, 1, gen_random_uuid(), (SELECT max(scan_id) FROM scan WHERE tenant_id = $1 AND share_id = $2), 0, 'test', false, ${files}, 0, 0,
+      '{"planned": {"files": "${files}"}, "rules": ${rules}}'`;
+}
+
 /** For each invariant something that breaks it; $1 is the tenant, $2 the share. */
 const breakage: Record<string, string> = {
   "file_current-dir": "UPDATE file_current SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'",
@@ -86,6 +94,15 @@ const breakage: Record<string, string> = {
     SELECT $1, $2, file_current_id, 's3://x', 'PLANNED', 'test' FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'`,
   "tier_object-stub": `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
     SELECT $1, $2, file_current_id, 's3://x', 'STUBBED', 'test' FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'`,
+  "tier_object-plan": `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by, plan_id)
+    SELECT $1, $2, file_current_id, 's3://x', 'DELETED', 'test', 99999 FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'`,
+  "tier_plan-objects": `WITH p AS (${planOf(0, "[]")} RETURNING plan_id)
+    INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by, plan_id)
+    SELECT $1, $2, file_current_id, 's3://x', 'DELETED', 'test', p.plan_id FROM p, file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'`,
+  "tier_plan-funnel": planOf(
+    1,
+    `[{"matched": {"files": "3"}, "excluded": {"held": {"files": "1"}}, "taken": {"files": "0"}, "capped": {"files": "0"}, "planned": {"files": "1"}}]`,
+  ),
   "warming_event-object": warmed("(1, 1, 'a', false)"),
   "warming-positions": warmed("(3, 0, 'a', false)"),
   "warming_event-once": warmed("(1, 0, 'a', false), (2, 0, 'a', false)"),

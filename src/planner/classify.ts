@@ -44,7 +44,7 @@ export function exclusionSql(request: ClassifyRequest, params: StatementParams):
     hard_links: "(coalesce(c.link_count, 1) > 1)",
     tiered: "(coalesce(t.state IN ('PLANNED', 'STUBBED'), false))",
     resident: isResident("t", `to_timestamp(${params.add(request.nowUnix)}::bigint)`),
-    target_pending: `(NOT ${plannable("t")})`,
+    target_pending: `(NOT ${plannable("t")} AND t.state NOT IN ('PLANNED', 'STUBBED'))`,
     // The only one that looks at the path: last.
     ...(held === undefined ? {} : { held }),
   };

@@ -2,6 +2,7 @@
 
 import type { Pool } from "pg";
 import { createPools } from "../../src/db/pool.js";
+import { pathDigest, splitPath } from "../../src/paths.js";
 import type { RuleSpec } from "../../src/planner/rule.js";
 import { defaultRuleSettings, type RuleSettings } from "../../src/planner/rule-settings.js";
 import { createTestDatabase, type TestDatabase, withClient } from "./postgres.js";
@@ -47,6 +48,71 @@ export function rule(name: string, priority: number, expression: string, rest: P
   return { name, description: "", priority, enabled: true, expression, targetUri: `s3://cold/${name}`, settings };
 }
 
+export interface ShareOptions {
+  caseSensitive?: boolean;
+  /** What the last complete scan listed; undefined: there was none. */
+  scanned?: { files: number; bytes: bigint; endedUnix: bigint } | undefined;
+}
+
+/** A LucidLink share without files. */
+export async function createShare(fixture: PlannerFixture, shareName: string, options: ShareOptions = {}): Promise<bigint> {
+  const { tenantId } = fixture.tenant;
+  const { caseSensitive = true, scanned } = options;
+  const [share] = await fixture.look<{ share_id: string }>(
+    "INSERT INTO share (tenant_id, share_name, src_type, case_sensitive) VALUES ($1, $2, 'LucidLink', $3) RETURNING share_id",
+    [tenantId, shareName, caseSensitive],
+  );
+  const shareId = BigInt(share?.share_id as string);
+  if (scanned === undefined) return shareId;
+  await fixture.look(
+    `WITH done AS (
+       INSERT INTO scan (tenant_id, share_id, src_type, mode, status, finished_utc, files_listed, bytes_listed, brake_limit)
+       VALUES ($1, $2, 'LucidLink', 'FULL', 'OK', to_timestamp($3::bigint), $4, $5, 1) RETURNING scan_id
+     )
+     UPDATE share SET last_complete_scan_id = (SELECT scan_id FROM done), last_complete_utc = to_timestamp($3::bigint)
+     WHERE tenant_id = $1 AND share_id = $2`,
+    [tenantId, shareId, scanned.endedUnix, scanned.files, scanned.bytes],
+  );
+  return shareId;
+}
+
+/** Columns of file_current; by default a complete file of 1,000 bytes, used and modified 1,000,000 s before `nowUnix`. */
+export async function addFile(
+  fixture: PlannerFixture,
+  share: { shareId: bigint; caseSensitive?: boolean },
+  path: string,
+  columns: Record<string, unknown> = {},
+): Promise<bigint> {
+  const { tenantId } = fixture.tenant;
+  const { dirPath, name } = splitPath(path) as { dirPath: string; name: string };
+  const [dir] = await fixture.look<{ dir_id: string }>(
+    `INSERT INTO dir (tenant_id, dir_id, share_id, path_digest, dir_path) VALUES ($1, nextval('dir_id_block'), $2, $3, $4)
+     ON CONFLICT (tenant_id, share_id, path_digest) DO UPDATE SET dir_path = excluded.dir_path RETURNING dir_id`,
+    [tenantId, share.shareId, pathDigest(dirPath, share.caseSensitive ?? true), dirPath],
+  );
+  const row: Record<string, unknown> = {
+    tenant_id: tenantId,
+    share_id: share.shareId,
+    dir_id: dir?.dir_id,
+    name,
+    file_extension: /\.([^.]+)$/.exec(name)?.[1]?.toLowerCase() ?? "",
+    link_count: 1,
+    size_bytes: 1000,
+    allocated_bytes: 4096,
+    atime_unix: nowUnix - 1_000_000n,
+    mtime_unix: nowUnix - 1_000_000n,
+    ctime_unix: nowUnix - 1_000_000n,
+    ...columns,
+  };
+  const names = Object.keys(row);
+  const [file] = await fixture.look<{ id: string }>(
+    `INSERT INTO file_current (file_current_id, ${names.join(", ")}) VALUES (nextval('file_current_id_block'), ${names.map((_, i) => `$${i + 1}`).join(", ")})
+     RETURNING file_current_id AS id`,
+    Object.values(row),
+  );
+  return BigInt(file?.id as string);
+}
+
 /**
  * `files` files in `files / 30` directories, three levels deep, that were scanned completely an hour before `nowUnix`. `seed` (0 to 1)
  * decides the values: sizes from 0 to some GiB, times up to nine years before now and a little after, one in twenty of each of
@@ -54,22 +120,10 @@ export function rule(name: string, priority: number, expression: string, rest: P
  */
 export async function generateShare(fixture: PlannerFixture, shareName: string, files: number, seed = 0.5): Promise<bigint> {
   const { tenantId } = fixture.tenant;
-  const [share] = await fixture.look<{ share_id: string }>(
-    "INSERT INTO share (tenant_id, share_name, src_type, case_sensitive) VALUES ($1, $2, 'LucidLink', true) RETURNING share_id",
-    [tenantId, shareName],
-  );
-  const shareId = share?.share_id;
+  const scanned = { files, bytes: 2n ** 63n - 1n, endedUnix: nowUnix - 3600n };
+  const shareId = await createShare(fixture, shareName, { scanned });
   await withClient(fixture.database.superuserUrl, async (client) => {
     await client.query("SELECT setseed($1)", [seed]);
-    await client.query(
-      `WITH done AS (
-         INSERT INTO scan (tenant_id, share_id, src_type, mode, status, finished_utc, files_listed, bytes_listed, brake_limit)
-         VALUES ($1, $2, 'LucidLink', 'FULL', 'OK', to_timestamp($3::bigint - 3600), $4, 9223372036854775807, 1) RETURNING scan_id
-       )
-       UPDATE share SET last_complete_scan_id = (SELECT scan_id FROM done), last_complete_utc = to_timestamp($3::bigint - 3600)
-       WHERE tenant_id = $1 AND share_id = $2`,
-      [tenantId, shareId, nowUnix, files],
-    );
     const dirs = Math.max(1, Math.ceil(files / 30));
     const { rows } = await client.query<{ dir_base: string; file_base: string }>(
       `SELECT coalesce((SELECT max(dir_id) FROM dir), 0) + 1 AS dir_base, coalesce((SELECT max(file_current_id) FROM file_current), 0) + 1 AS file_base`,
@@ -108,5 +162,5 @@ export async function generateShare(fixture: PlannerFixture, shareName: string, 
     );
     await client.query("ANALYZE dir; ANALYZE file_current; ANALYZE tier_object");
   });
-  return BigInt(shareId as string);
+  return shareId;
 }
