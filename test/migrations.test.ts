@@ -63,6 +63,27 @@ function migrationTests(cluster: () => Cluster): void {
     await direct.drop();
   });
 
+  test("0012: warming events that were there get their share, and positions go on behind them", async () => {
+    const past = path.join(scratch.path, "before 0012");
+    await fs.mkdir(past);
+    for (const file of files.filter((name) => name < "0012")) await fs.copyFile(path.join(migrationsDir, file), path.join(past, file));
+    const database = await createEmptyDatabase(cluster());
+    await migrate(database.ownerUrl, past);
+    const tenants = ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"];
+    await withClient(database.superuserUrl, async (client) => {
+      for (const tenant of tenants) await client.query(warmedRows(tenant));
+    });
+    await migrate(database.ownerUrl);
+    const { rows } = await withClient(database.superuserUrl, (client) =>
+      client.query(`SELECT e.tenant_id, e.position, e.share_id = t.share_id AS of_share, p.last_position
+        FROM warming_event e JOIN tier_object t USING (tenant_id, tier_id) JOIN warming_position p USING (tenant_id) ORDER BY 1, 2`),
+    );
+    expect(rows).toEqual(
+      tenants.flatMap((tenant) => ["1", "7"].map((position) => ({ tenant_id: tenant, position, of_share: true, last_position: "7" }))),
+    );
+    await database.drop();
+  });
+
   test("several at once: each migration is run by exactly one", async () => {
     const database = await createEmptyDatabase(cluster());
     const runs = await Promise.all([1, 2, 3].map(() => migrate(database.ownerUrl)));
@@ -77,4 +98,17 @@ function migrationTests(cluster: () => Cluster): void {
     expect(await describeCatalog(database.ownerUrl)).toEqual([]);
     await database.drop();
   });
+}
+
+/** A tenant with a stubbed file and two accesses to it, in the schema before 0012. */
+function warmedRows(tenant: string): string {
+  return `
+    INSERT INTO tenant (tenant_id, code, name, is_platform) VALUES ('${tenant}', '${tenant.slice(-8)}', 'x', false);
+    INSERT INTO share (tenant_id, share_name, src_type, case_sensitive) VALUES ('${tenant}', 'films', 'NTFS', false);
+    INSERT INTO dir (tenant_id, dir_id, share_id, path_digest, dir_path) SELECT tenant_id, 1, share_id, gen_random_uuid(), '/' FROM share WHERE tenant_id = '${tenant}';
+    INSERT INTO file_current (tenant_id, file_current_id, share_id, dir_id, name) SELECT tenant_id, 1, share_id, 1, 'x' FROM share WHERE tenant_id = '${tenant}';
+    INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
+      SELECT tenant_id, share_id, 1, 's3://x', 'STUBBED', 'who' FROM share WHERE tenant_id = '${tenant}';
+    INSERT INTO warming_event (tenant_id, position, tier_id, event_utc)
+      SELECT tenant_id, n, tier_id, now() FROM tier_object CROSS JOIN (VALUES (1), (7)) AS v (n) WHERE tenant_id = '${tenant}'`;
 }
