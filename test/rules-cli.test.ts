@@ -80,6 +80,7 @@ test("faults of a file are told with line and column, whoever finds them", async
     ["unknown", good.replace("order: largest", "sorted: largest"), ":12:5: rules.0: sorted is no field here"],
     ["missing", good.replace("    priority: 10\n", ""), ":2:5: rules.0.priority: is missing"],
     ["type", good.replace("files: 3", "files: three"), ":11:20: rules.0.caps.files: must be a whole number"],
+    ["size", good.replace("files: 3", "bytes: 10TB"), ":11:20: rules.0.caps.bytes: must be a whole number of bytes, or a size"],
     ["duration", good.replace("12h", "half a day"), ":18:56: rules.1.warming.window: must be a duration such as 90d, 12h or 2w"],
     ["literal", good.replace("&& size > 0", '&& size > "0"'), ":8:19: "],
     ["plain", good.replace("size >= 8 * KB", "size >= eight"), ":15:25: "],

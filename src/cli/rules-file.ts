@@ -21,14 +21,11 @@ const age = z
   .regex(/^\d{1,10}[smhdw]$/, "must be a duration such as 90d, 12h or 2w")
   .transform((text) => BigInt(text.slice(0, -1)) * BigInt(secondsOf[text.slice(-1)] as number));
 
-const size = z.union([z.string(), z.int()], "must be a size such as 10TiB").transform((text, context) => {
-  try {
-    return parseSize(String(text));
-  } catch {
-    context.addIssue({ code: "custom", message: "must be a size such as 500GiB, 10TiB or 1000000" });
-    return z.NEVER;
-  }
-});
+const sizeWords = "must be a whole number of bytes, or a size such as 500GiB or 10TiB";
+/** Not `TB`: in an expression that is 1024^4, elsewhere 1000^4. */
+const size = z
+  .union([z.string().regex(/^\d+(\.\d+)?\s*[KMGTP]iB$/, sizeWords), z.int()], sizeWords)
+  .transform((text) => parseSize(String(text)));
 
 const count = z.int("must be a whole number");
 
