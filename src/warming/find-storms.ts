@@ -62,7 +62,10 @@ async function busyMinutes(
        SELECT m AS begins_micros, to_timestamp(m / 1000000.0) AS begins_utc FROM unnest($3::bigint[]) AS m
      ), seen AS (
        SELECT m.begins_micros, e.tier_id FROM minute m
-       JOIN warming_event e ON e.tenant_id = $1 AND e.share_id = $2 AND e.event_utc >= m.begins_utc AND e.event_utc < m.begins_utc + interval '1 minute'
+       CROSS JOIN LATERAL (
+         SELECT tier_id FROM warming_event
+         WHERE tenant_id = $1 AND share_id = $2 AND event_utc >= m.begins_utc AND event_utc < m.begins_utc + interval '1 minute' OFFSET 0
+       ) e
        UNION
        SELECT m.begins_micros, n.tier_id FROM unnest($4::bigint[], $5::bigint[]) AS n (tier_id, micros)
        JOIN minute m ON m.begins_micros = n.micros - ((n.micros % 60000000) + 60000000) % 60000000

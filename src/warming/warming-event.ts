@@ -38,6 +38,7 @@ export async function readEvents(
   { after, upTo, limit }: { after: bigint; upTo: bigint; limit: number },
 ): Promise<WarmingEvent[]> {
   const { rows } = await client.query<WarmingEvent>(
+    // A page is looked up row by row, whatever the statistics say.
     `SELECT e.position, e.tier_id, t.file_current_id, h.share_name, h.src_type, d.dir_path, c.name, e.event_utc, e.recorded_utc, e.actor, e.host, e.in_storm,
        c.size_bytes, r.rule_name
      FROM (
@@ -55,10 +56,10 @@ export async function readEvents(
            JOIN below b ON b.tenant_id = f.tenant_id AND b.dir_id = f.dir_id WHERE o.tenant_id = $1 AND o.share_id = $5))
        ORDER BY position LIMIT $4
      ) e
-     JOIN tier_object t ON t.tenant_id = $1 AND t.tenant_id = e.tenant_id AND t.tier_id = e.tier_id
      JOIN share h ON h.tenant_id = $1 AND h.tenant_id = e.tenant_id AND h.share_id = e.share_id
-     JOIN file_current c ON c.tenant_id = $1 AND c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
-     JOIN dir d ON d.tenant_id = $1 AND d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
+     CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = e.tier_id OFFSET 0) t
+     CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND file_current_id = t.file_current_id OFFSET 0) c
+     CROSS JOIN LATERAL (SELECT * FROM dir WHERE tenant_id = $1 AND dir_id = c.dir_id OFFSET 0) d
      LEFT JOIN tier_rule r ON r.tenant_id = $1 AND r.tenant_id = t.tenant_id AND r.rule_id = t.rule_id
      ORDER BY e.position`,
     [

@@ -51,21 +51,31 @@ async function stubAll(
   stubbedForSeconds: number,
 ): Promise<bigint> {
   return withClient(server.database.superuserUrl, async (client) => {
+    const of = [tenant.tenantId, shareName];
     if (settings) {
       await client.query(
         `INSERT INTO tier_rule (tenant_id, version, rule_name, priority, expression, target_uri, settings, created_by)
-         VALUES ($1, 1, $2, 1, 'true', 'file:///cold', $3, 'test')`,
-        [tenant.tenantId, `rule of ${shareName}`, settings],
+         VALUES ($1, 1, 'rule of ' || $2, 1, 'true', 'file:///cold', $3, 'test')`,
+        [...of, settings],
+      );
+      await client.query(
+        `INSERT INTO tier_plan (tenant_id, share_id, plan_no, request_id, scan_id, now_unix, planned_by, brake_confirmed, planned_files, planned_bytes,
+           planned_allocated_bytes, funnel)
+         SELECT tenant_id, share_id, 1, gen_random_uuid(), last_complete_scan_id, 0, 'test', false,
+           (SELECT count(*) FROM file_current c WHERE c.tenant_id = h.tenant_id AND c.share_id = h.share_id), 0, 0, '[]' FROM share h WHERE tenant_id = $1 AND share_name = $2`,
+        of,
       );
     }
     const { rows } = await client.query<{ share_id: string }>(
-      `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, object_uri, state, rule_id, planned_by, planned_size_bytes, planned_mtime_unix,
-         planned_frn, stub_size_bytes, stub_mtime_unix, stub_frn, acted_utc)
-       SELECT c.tenant_id, c.share_id, c.file_current_id, 'file:///cold', 'file:///cold/' || c.frn, 'STUBBED',
-         (SELECT rule_id FROM tier_rule r WHERE r.tenant_id = c.tenant_id AND r.rule_name = $3), 'test', c.size_bytes, c.mtime_unix, c.frn, 0, c.mtime_unix, c.frn,
-         now() - make_interval(secs => $4)
-       FROM file_current c JOIN share h USING (tenant_id, share_id) WHERE c.tenant_id = $1 AND h.share_name = $2 RETURNING share_id`,
-      [tenant.tenantId, shareName, `rule of ${shareName}`, stubbedForSeconds],
+      `INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, object_uri, state, rule_id, rule_version, plan_id, planned_by, planned_size_bytes,
+         planned_mtime_unix, planned_frn, stub_size_bytes, stub_mtime_unix, stub_frn, acted_utc)
+       SELECT c.tenant_id, c.share_id, c.file_current_id, 'file:///cold', 'file:///cold/' || c.frn, 'STUBBED', r.rule_id, r.version, p.plan_id, 'test', c.size_bytes,
+         c.mtime_unix, c.frn, 0, c.mtime_unix, c.frn, now() - make_interval(secs => $3)
+       FROM file_current c JOIN share h USING (tenant_id, share_id)
+       LEFT JOIN tier_rule r ON r.tenant_id = c.tenant_id AND r.rule_name = 'rule of ' || h.share_name
+       LEFT JOIN tier_plan p ON p.tenant_id = c.tenant_id AND p.share_id = c.share_id
+       WHERE c.tenant_id = $1 AND h.share_name = $2 RETURNING share_id`,
+      [...of, stubbedForSeconds],
     );
     return BigInt(rows[0]?.share_id as string);
   });
