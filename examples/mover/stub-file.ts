@@ -23,6 +23,8 @@ export async function stubFile(client: MoverClient, lease: Lease, root: string):
   const { claim } = lease;
   const file = await locate(root, claim.pathNames);
   let before = await statFile(file);
+  // The next scan tells where an announced stub is, if somebody has renamed it.
+  if (!before && claim.stub) throw new Error(`nothing is at ${claim.path}, where a stub was to be`);
   if (!before?.isFile()) return skip(client, lease, root, `There is no regular file at ${claim.path}.`);
   const stub = await readStub(file, before);
   if (stub !== undefined) {

@@ -14,7 +14,7 @@
  */
 import type { PoolClient } from "pg";
 import { changeStates } from "../tier/change-state.js";
-import { writtenReason } from "../tier/reconcile.js";
+import { overwrittenReason, writtenReason } from "../tier/reconcile.js";
 import type { ShareRef } from "./directories.js";
 import { clockMarginSeconds } from "./reconcile.js";
 
@@ -105,7 +105,7 @@ async function giveUpStubs(client: PoolClient, tenantId: string): Promise<void> 
     client,
     tenantId,
     { to: "REHYDRATED", cause: "stub_overwritten", leased: false },
-    rows.map(({ tier_id }) => ({ tierId: tier_id, reason: "A scan found another file in the place of the stub.", actor: "" })),
+    rows.map(({ tier_id }) => ({ tierId: tier_id, reason: overwrittenReason, actor: "" })),
   );
   await client.query("UPDATE staging_diff SET kind = 'C' WHERE tenant_id = $1 AND kind = 'O'", [tenantId]);
 }
@@ -124,7 +124,7 @@ async function findElsewhere(client: PoolClient, { tenantId, shareId }: ShareRef
        UNION ALL
        SELECT t.file_current_id FROM tier_object t
        WHERE t.tenant_id = $1 AND t.share_id = $2 AND t.stub_frn = s.frn AND t.stub_size_bytes = s.size_bytes AND t.stub_mtime_unix = s.mtime_unix
-         AND t.state IN ('PLANNED', 'STUBBED')
+         AND t.state <> 'REHYDRATED'
        UNION ALL
        -- Restored, and renamed before a scan knew of its new number.
        SELECT t.file_current_id FROM tier_object t

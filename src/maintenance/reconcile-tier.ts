@@ -3,7 +3,7 @@ import type { ClientBase } from "pg";
 import { beginFor } from "../db/tenant.js";
 import { lockShare } from "../ingest/locks.js";
 import { reclaimStubs } from "../tier/reclaim.js";
-import { cancelPlanned, closeGone, flagWritten, nextObjects, type Reconciled, returnLeases } from "../tier/reconcile.js";
+import { cancelPlanned, closeGone, flagWritten, giveUpChanged, nextObjects, type Reconciled, returnLeases } from "../tier/reconcile.js";
 import type { StillMatches } from "../tier/still-matches.js";
 
 /** Goes through all objects of the tenant; between two batches an abort of `signal` ends it. Adds to `done`. */
@@ -49,6 +49,7 @@ async function reconcileBatch(
   // Scans and audit batches of the share come before or after.
   await lockShare(client, shareId, "exclusive");
   done.reclaimed += await reclaimStubs(client, tenantId, tierIds);
+  done.overwritten += await giveUpChanged(client, tenantId, tierIds);
   done.closed += await closeGone(client, tenantId, shareId, tierIds);
   done.cancelled += await cancelPlanned(client, tenantId, tierIds, stillMatches);
   done.flagged += await flagWritten(client, tenantId, tierIds);

@@ -40,10 +40,10 @@ export async function changeStates(
      ), changed AS (
        UPDATE tier_object t SET state = $6, state_reason = nullif(b.reason, ''), wanted_action = NULL, acted_utc = now(), attempts = 0, retry_after_utc = NULL,
          lease_holder = NULL, lease_until_utc = NULL, lease_token = NULL,
-         -- A plan that came to nothing left no stub.
-         stub_size_bytes = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_size_bytes END,
-         stub_mtime_unix = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_mtime_unix END,
-         stub_frn = CASE WHEN b.state = 'PLANNED' AND $6 = 'DELETED' THEN NULL ELSE t.stub_frn END
+         -- A file that was back leaves no stub when it goes; any other may have, and a scan that meets it is to know it.
+         stub_size_bytes = CASE b.state WHEN 'REHYDRATED' THEN NULL ELSE t.stub_size_bytes END,
+         stub_mtime_unix = CASE b.state WHEN 'REHYDRATED' THEN NULL ELSE t.stub_mtime_unix END,
+         stub_frn = CASE b.state WHEN 'REHYDRATED' THEN NULL ELSE t.stub_frn END
        FROM before b WHERE t.tenant_id = $1 AND t.tenant_id = b.tenant_id AND t.tier_id = b.tier_id
        RETURNING t.tier_id, t.share_id, t.file_current_id, b.state AS old_state, b.reason, b.actor
      ), logged AS (

@@ -15,10 +15,12 @@ export interface Reconciled {
   flagged: number;
   /** Stubs that a scan had taken for the file. */
   reclaimed: number;
+  /** Stubs that were overwritten before they were reported. */
+  overwritten: number;
 }
 
 export function newReconciled(): Reconciled {
-  return { leasesReturned: 0, closed: 0, cancelled: 0, flagged: 0, reclaimed: 0 };
+  return { leasesReturned: 0, closed: 0, cancelled: 0, flagged: 0, reclaimed: 0, overwritten: 0 };
 }
 
 /**
@@ -111,6 +113,27 @@ export async function cancelPlanned(
       actor: "",
     }));
   return (await changeStates(client, tenantId, { to: "DELETED", cause: "no_longer_matching", leased: false }, others)).length;
+}
+
+/** Why a stub that is no longer there made its object REHYDRATED. */
+export const overwrittenReason = "A scan found another file in the place of the stub.";
+
+/**
+ * REHYDRATED become STUBBED objects whose file the inventory has with other values than when it was planned: the stub was overwritten, and a
+ * scan saw it, before the mover reported that it had put the stub there. Returns how many.
+ */
+export async function giveUpChanged(client: ClientBase, tenantId: string, tierIds: readonly bigint[]): Promise<number> {
+  const { rows } = await client.query<{ tier_id: bigint }>(
+    `SELECT t.tier_id FROM unnest($2::bigint[]) AS batch (tier_id)
+     JOIN tier_object t ON t.tier_id = batch.tier_id
+     JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
+     WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND t.state = 'STUBBED' AND c.missing_since_scan_id IS NULL
+       AND (c.size_bytes <> t.planned_size_bytes OR c.mtime_unix <> t.planned_mtime_unix)
+       AND (c.size_bytes <> t.stub_size_bytes OR c.mtime_unix <> t.stub_mtime_unix)`,
+    [tenantId, [...tierIds]],
+  );
+  const changed = rows.map(({ tier_id }) => ({ tierId: tier_id, reason: overwrittenReason, actor: "" }));
+  return (await changeStates(client, tenantId, { to: "REHYDRATED", cause: "stub_overwritten", leased: false }, changed)).length;
 }
 
 /** Stands with a flagged object until a scan has found its stub. */

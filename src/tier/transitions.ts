@@ -57,6 +57,10 @@ export function plannable(t: string): string {
   return `(${t}.tier_id IS NULL OR (${t}.state IN (${states.join(", ")}) AND ${t}.wanted_action IS NULL))`;
 }
 
-/** SQL assignments for the object of a file that is planned anew: what was known of the time before no longer counts. */
+/**
+ * SQL assignments for the object of a file that is planned anew: what was known of the time before no longer counts. But the
+ * stub of a DELETED one may still stand somewhere; what it looks like stays known, as if it had been announced.
+ */
 export const plannedAnew = `state = 'PLANNED', wanted_action = 'STUB', state_reason = NULL, acted_utc = NULL, attempts = 0, retry_after_utc = NULL,
-  lease_holder = NULL, lease_until_utc = NULL, lease_token = NULL, stub_size_bytes = NULL, stub_mtime_unix = NULL, stub_frn = NULL`;
+  lease_holder = NULL, lease_until_utc = NULL, lease_token = NULL, stub_size_bytes = CASE state WHEN 'DELETED' THEN stub_size_bytes END,
+  stub_mtime_unix = CASE state WHEN 'DELETED' THEN stub_mtime_unix END, stub_frn = CASE state WHEN 'DELETED' THEN stub_frn END`;
