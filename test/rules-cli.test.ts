@@ -28,12 +28,15 @@ interface FunnelJson {
 }
 
 const share = "src";
-const root = path.join(packageRoot, "src");
 let server: TestServer;
 let scratch: Scratch;
+/** A copy of this program's source, so that nobody changes it meanwhile. */
+let root: string;
 
 beforeAll(async () => {
   scratch = await scratchDirectory();
+  root = path.join(scratch.path, "source");
+  await fs.cp(path.join(packageRoot, "src"), root, { recursive: true, preserveTimestamps: true });
   server = await startTestServer();
   const scan = await as("agent", ["scan", root, "--share", share]);
   expect(scan.status, scan.stderr).toBe(0);
