@@ -41,12 +41,19 @@ export async function createWarmedShare(server: AuditedShare["server"], tenant: 
     ["/reel", new Map(entries)],
   ]);
   await scanTree(share, tree, startSeconds);
-  const shareId = await stubAll(share, settings && { ...defaultRuleSettings, ...settings }, stubbedForSeconds);
+  const shareId = await stubAll(share, files, settings && { ...defaultRuleSettings, ...settings }, stubbedForSeconds);
   return { ...share, shareId, paths: names.map((name) => `/reel/${name}`), sent: new Map() };
+}
+
+/** Of a plan whose one rule took all there was. */
+function funnelOf(files: number): object {
+  const [all, none] = [{ files }, { files: 0 }];
+  return { planned: all, rules: [{ matched: all, excluded: {}, taken: none, capped: none, planned: all }] };
 }
 
 async function stubAll(
   { server, tenant, shareName }: AuditedShare,
+  files: number,
   settings: RuleSettings | undefined,
   stubbedForSeconds: number,
 ): Promise<bigint> {
@@ -61,9 +68,9 @@ async function stubAll(
       await client.query(
         `INSERT INTO tier_plan (tenant_id, share_id, plan_no, request_id, scan_id, now_unix, planned_by, brake_confirmed, planned_files, planned_bytes,
            planned_allocated_bytes, funnel)
-         SELECT tenant_id, share_id, 1, gen_random_uuid(), last_complete_scan_id, 0, 'test', false,
-           (SELECT count(*) FROM file_current c WHERE c.tenant_id = h.tenant_id AND c.share_id = h.share_id), 0, 0, '[]' FROM share h WHERE tenant_id = $1 AND share_name = $2`,
-        of,
+         SELECT tenant_id, share_id, 1, gen_random_uuid(), last_complete_scan_id, 0, 'test', false, $3, 0, 0, $4 FROM share h
+         WHERE tenant_id = $1 AND share_name = $2`,
+        [...of, files, funnelOf(files)],
       );
     }
     const { rows } = await client.query<{ share_id: string }>(
