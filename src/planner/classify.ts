@@ -6,7 +6,7 @@ import { plannable } from "../tier/transitions.js";
 import { isResident } from "../warming/residency.js";
 import { checkExpression, toPredicate } from "./cel/index.js";
 import { ageClassSql, sizeClassSql } from "./classes.js";
-import { dirSql, fileColumns, lastUsedSql } from "./columns.js";
+import { fileColumns, lastUsedSql } from "./columns.js";
 import { heldSql } from "./held.js";
 import type { AppliedRule } from "./rule-set.js";
 import type { RuleOrder } from "./rule-settings.js";
@@ -72,10 +72,9 @@ export function matchedSql(request: ClassifyRequest, params: StatementParams, on
   const reasons = Object.entries(exclusionSql(request, params));
   const cases = reasons.map(([reason, sql]) => `WHEN ${sql} THEN ${exclusionReasons.indexOf(reason as ExclusionReason) + 1}`);
   const chosen = onlyFileId === undefined ? `(${predicates.join("\n OR ")})` : `c.file_current_id = ${params.add(onlyFileId)}::bigint`;
-  const needsDir = [...predicates, ...cases].some((sql) => /\bd\.dir_/.test(sql));
-  // OFFSET '0' (see count.ts): or what a path begins with is calculated anew for each file.
-  const dirs = `JOIN (${dirSql} WHERE tenant_id = ${tenant} AND share_id = ${shareId} OFFSET '0') d
-    ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id`;
+  // Not joined unless somebody looks at paths.
+  const needsDir = [...predicates, ...cases].some((sql) => sql.includes("d.dir_path"));
+  const dirs = `JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id AND d.tenant_id = ${tenant} AND d.share_id = ${shareId}`;
   return `SELECT c.tenant_id, c.file_current_id, ${maskSql(predicates, onlyFileId !== undefined)} AS mask, CASE ${cases.join("\n ")} ELSE 0 END AS reason,
     coalesce(c.size_bytes, 0) AS size_bytes, coalesce(c.allocated_bytes, 0) AS allocated_bytes, coalesce(c.mtime_unix, 0) AS mtime_unix,
     ${lastUsedSql} AS last_used, c.frn, ${ageClassSql(lastUsedSql, params.add(nowUnix))} AS age_class, ${sizeClassSql("coalesce(c.size_bytes, 0)")} AS size_class,

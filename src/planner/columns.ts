@@ -1,13 +1,8 @@
-/** What a rule's variables are in SQL: of `file_current c`, its directory `d` (see dirSql) and the outer joined `tier_object t`. */
+/** What a rule's variables are in SQL: of `file_current c`, its `dir d` and the outer joined `tier_object t`. */
 import type { Columns } from "./cel/index.js";
 import type { StatementParams } from "./statement.js";
 
-export const pathSql = "(d.dir_prefix || c.name)";
-
-/** `dir` with what a path begins with, calculated once for each directory. */
-export const dirSql =
-  "SELECT tenant_id, dir_id, share_id, dir_path, CASE dir_path WHEN '/' THEN dir_path ELSE dir_path || '/' END AS dir_prefix FROM dir";
-
+export const pathSql = "(CASE d.dir_path WHEN '/' THEN '' ELSE d.dir_path END || '/' || c.name)";
 export const lastUsedSql = "GREATEST(coalesce(c.atime_unix, 0), coalesce(c.mtime_unix, 0))";
 
 /** Nothing is ever null: what is absent is '' or 0. `tierState` is SQL. */

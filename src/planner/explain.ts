@@ -3,7 +3,6 @@ import type { ClientBase, Pool } from "pg";
 import { readTenant } from "../db/tenant.js";
 import { checkExpression, type ExplainedTerm, explainTerms, type FileValues } from "./cel/index.js";
 import { bitOf, type ExclusionReason, exclusionReasons, exclusionSql, matchedSql } from "./classify.js";
-import { dirSql } from "./columns.js";
 import { detailOf } from "./condition-detail.js";
 import { type ExplainedFile, findExplainedFile, loadExplainedFile } from "./explained-file.js";
 import { empty } from "./funnel.js";
@@ -90,7 +89,7 @@ async function conditionsOf(client: ClientBase, situation: Situation, file: Expl
   const excluded = exclusionSql(situation, params);
   const columns = Object.entries(excluded).map(([reason, sql]) => `${sql} AS ${reason}`);
   const { rows } = await client.query<Partial<Record<ExclusionReason, boolean>>>(
-    `SELECT ${columns.join(", ")} FROM file_current c JOIN (${dirSql}) d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
+    `SELECT ${columns.join(", ")} FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
      LEFT JOIN tier_object t ON t.tenant_id = c.tenant_id AND t.file_current_id = c.file_current_id
      WHERE c.tenant_id = ${params.add(situation.tenantId)} AND c.file_current_id = ${params.add(file.file_current_id)}`,
     params.values,

@@ -1,7 +1,7 @@
 /** Whether planned files still satisfy what they were planned by, asked as a mover claims them. */
 import type { ClientBase } from "pg";
 import { checkExpression, toPredicate } from "./cel/index.js";
-import { dirSql, fileColumns } from "./columns.js";
+import { fileColumns } from "./columns.js";
 import { heldSql } from "./held.js";
 import { loadHolds } from "./holds.js";
 import { loadRuleVersions } from "./rule-rows.js";
@@ -72,7 +72,7 @@ async function matchingOf(
     `SELECT t.tier_id FROM unnest(${params.add(group.tier_ids)}::bigint[]) AS wanted (tier_id)
      JOIN tier_object t ON t.tier_id = wanted.tier_id
      JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
-     JOIN (${dirSql}) d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
+     JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
      WHERE t.tenant_id = ${tenant} AND c.tenant_id = ${tenant} AND d.tenant_id = ${tenant} AND coalesce(c.link_count, 1) <= 1
        AND ${matches} AND NOT ${held ?? "false"}`,
     params.values,
