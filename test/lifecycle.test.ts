@@ -123,8 +123,15 @@ test("a file's life: cold, tiered, read, brought back, left alone, and tiered ag
   expect(await plan()).toBe(8);
   expect(await tiers()).toEqual(Object.fromEntries(coldFiles.map((file) => [file, "PLANNED STUB"])));
 
-  // Claimed and stubbed.
+  // Claimed and stubbed. What the trail tells of the mover itself is nobody's access and no file's move.
+  await filespace.run("operator", "exclusions", "add", "user", "mover");
   expect(await filespace.move()).toEqual({ ...nothing, stubbed: 8 });
+  const deedsOfMover = coldFiles.flatMap((file, no) => [
+    { action: "FileRead", path: file, user: "mover" },
+    { action: "FileCreate", path: `/.frostline/${no}.stub`, user: "mover" },
+    { action: "Move", path: `/.frostline/${no}.stub`, targetPath: file, user: "mover" },
+  ]);
+  expect(await filespace.happen(deedsOfMover)).toMatchObject({ excluded: "24", applied: "0", moved: "0", inserted: "0" });
   for (const file of coldFiles) expect((await onDisk(file)).bytes, file).toBeLessThan(2000);
   expect(await tiers()).toEqual(Object.fromEntries(coldFiles.map((file) => [file, "STUBBED"])));
 
