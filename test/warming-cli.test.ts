@@ -29,6 +29,8 @@ const beginMs = Math.floor(Date.now() / minuteMs - 30) * minuteMs;
 test("lists accesses and storms, as columns and as JSON, and sets a share's limit", async () => {
   const set = await frostline(["warming", "limit", "2", "--share", "warmed"], { env: env("operator") });
   expect(set).toMatchObject({ status: 0, stdout: "More than 2 tiered files a minute are a storm on warmed.\n" });
+  const shares = await frostline(["share", "list", "--json"], { env: env() });
+  expect(jsonLines(shares.stdout)).toMatchObject([{ shareName: "warmed", stormFilesPerMinute: 2 }]);
   const [first] = share.paths as [string];
   await pushAccesses(share, [{ path: first, user: "ann\u001b[2J", host: "desk", timeMs: beginMs }]);
   await pushAccesses(

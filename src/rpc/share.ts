@@ -59,5 +59,6 @@ function toShare(share: shares.Share): MessageInitShape<typeof ShareSchema> {
     lastCompleteScanId: share.last_complete_scan_id ?? 0n,
     ...timestampField("lastCompleteTime", share.last_complete_utc),
     brakePercent: share.brake_percent,
+    stormFilesPerMinute: share.storm_files_per_minute,
   };
 }

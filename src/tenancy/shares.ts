@@ -16,6 +16,7 @@ export interface Share {
   source_root: string;
   case_sensitive: boolean;
   brake_percent: number;
+  storm_files_per_minute: number;
   last_complete_scan_id: bigint | null;
   last_complete_utc: Date | null;
 }
@@ -39,7 +40,7 @@ export async function createShare(pool: Pool, tenantId: string, share: NewShare)
       .query<Share>(
         `INSERT INTO share (tenant_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
-         RETURNING share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, last_complete_scan_id, last_complete_utc`,
+         RETURNING share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc`,
         [
           tenantId,
           share.shareName,
@@ -98,7 +99,7 @@ export async function getShare(pool: Pool, tenantId: string, shareName: string):
 export async function requireShare(client: ClientBase, tenantId: string, shareName: string): Promise<Share> {
   assertName("share_name", shareName);
   const { rows } = await client.query<Share>(
-    `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, last_complete_scan_id, last_complete_utc
+    `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc
      FROM share WHERE tenant_id = $1 AND share_name = $2`,
     [tenantId, shareName],
   );
@@ -116,7 +117,7 @@ export async function requireShare(client: ClientBase, tenantId: string, shareNa
 export async function listShares(pool: Pool, tenantId: string): Promise<Share[]> {
   return readTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<Share>(
-      `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, last_complete_scan_id, last_complete_utc
+      `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc
        FROM share WHERE tenant_id = $1 ORDER BY share_name`,
       [tenantId],
     );
