@@ -68,6 +68,29 @@ test("a share without rules, without a complete scan, or with one that is too ol
   expect((await plan("scanned")).plan.funnel.planned.files).toBe("1");
 });
 
+test("a preview asks in one read-only transaction, for no lock, and leaves nothing behind", async () => {
+  await generateShare(fixture, "looked at", 300);
+  await inForce(rule("capped", 1, "size > 0", { max_files: 5 }), rule("held", 2, "size > 0"));
+  const statements: string[] = [];
+  const client = await fixture.pool.connect();
+  const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+  client.query = ((...args: unknown[]) => {
+    statements.push(String(args[0]));
+    return query(...args);
+  }) as typeof client.query;
+  const pool = { connect: async () => client } as unknown as PlannerFixture["pool"];
+  const position = () => fixture.look<{ at: string }>("SELECT pg_current_xact_id() AS at");
+  const [before] = await position();
+  await previewPlan(pool, fixture.tenant.tenantId, { shareName: "looked at", sampleSize: 10, nowUnix });
+  const [after] = await position();
+  expect(statements.filter((text) => text.startsWith("BEGIN"))).toEqual([
+    expect.stringMatching(/^BEGIN READ ONLY; SET LOCAL app\.tenant_id/),
+  ]);
+  expect(statements.filter((text) => /pg_(try_)?advisory|FOR (NO KEY )?(UPDATE|SHARE)|CREATE|LOCK TABLE/.test(text))).toEqual([]);
+  // The number of the next transaction that writes: nothing but this question took one.
+  expect(Number(after?.at) - Number(before?.at)).toBe(1);
+});
+
 test("the brake stops a plan beyond a part of the share's files, or of its bytes, until it is confirmed", async () => {
   const shareId = await createShare(fixture, "braked", { scanned: { files: 10, bytes: 10_000n, endedUnix } });
   for (const name of ["/a", "/b", "/c"]) await addFile(fixture, { shareId }, name);
