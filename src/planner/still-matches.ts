@@ -70,10 +70,10 @@ async function matchingOf(
   );
   const { rows } = await client.query<{ tier_id: bigint }>(
     `SELECT t.tier_id FROM unnest(${params.add(group.tier_ids)}::bigint[]) AS wanted (tier_id)
-     JOIN tier_object t ON t.tier_id = wanted.tier_id
-     JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
+     CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = ${tenant} AND tier_id = wanted.tier_id OFFSET 0) t
+     CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = ${tenant} AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
      JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
-     WHERE t.tenant_id = ${tenant} AND c.tenant_id = ${tenant} AND d.tenant_id = ${tenant} AND coalesce(c.link_count, 1) <= 1
+     WHERE d.tenant_id = ${tenant} AND coalesce(c.link_count, 1) <= 1
        AND ${matches} AND NOT ${held ?? "false"}`,
     params.values,
   );

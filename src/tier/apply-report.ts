@@ -1,4 +1,7 @@
-/** Writes accepted reports: a handful of set-wise statements, whatever their number. */
+/**
+ * Writes accepted reports: a handful of set-wise statements, whatever their number. Each names its ids twice, `= ANY` too: by
+ * the join alone, as long as there are no statistics, all objects of the tenant are compared with all of the batch.
+ */
 import type { ClientBase } from "pg";
 import { plainArray, textArray } from "../db/array-literals.js";
 import { changeStates } from "./change-state.js";
@@ -61,7 +64,7 @@ async function storeStubs(client: ClientBase, tenantId: string, reports: Of<"stu
   await client.query(
     `UPDATE tier_object t SET stub_size_bytes = n.size_bytes, stub_mtime_unix = n.mtime_unix, stub_frn = n.frn, object_uri = n.object_uri
      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) AS n (tier_id, size_bytes, mtime_unix, frn, object_uri)
-     WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
+     WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id`,
     [tenantId, idsOf(reports), ...stampColumns(reports.map(({ outcome }) => outcome.stub)), textArray(reports.map(uriOf))],
   );
 }
@@ -71,7 +74,7 @@ async function storeRestored(client: ClientBase, tenantId: string, reports: Of<"
   if (reports.length === 0) return;
   await client.query(
     `UPDATE tier_object t SET stub_frn = n.frn FROM unnest($2::bigint[], $3::bigint[]) AS n (tier_id, frn)
-     WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
+     WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id`,
     [tenantId, idsOf(reports), plainArray(reports.map(({ outcome }) => outcome.file.frn))],
   );
 }
@@ -84,7 +87,7 @@ async function renewLeases(client: ClientBase, tenantId: string, reports: Of<"pr
        stub_frn = CASE WHEN n.size_bytes IS NULL THEN t.stub_frn ELSE n.frn END, object_uri = coalesce(nullif(n.object_uri, ''), t.object_uri)
      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::integer[])
        AS n (tier_id, size_bytes, mtime_unix, frn, object_uri, lease_seconds)
-     WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id
+     WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id
      RETURNING t.tier_id, t.lease_until_utc`,
     [
       tenantId,
@@ -103,7 +106,7 @@ async function dropRequests(client: ClientBase, tenantId: string, reports: Of<"s
   await client.query(
     `UPDATE tier_object t SET wanted_action = NULL, state_reason = nullif(n.reason, ''), attempts = 0, retry_after_utc = NULL,
        lease_holder = NULL, lease_until_utc = NULL, lease_token = NULL
-     FROM unnest($2::bigint[], $3::text[]) AS n (tier_id, reason) WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
+     FROM unnest($2::bigint[], $3::text[]) AS n (tier_id, reason) WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id`,
     [tenantId, idsOf(reports), textArray(reports.map(({ outcome }) => outcome.reason))],
   );
 }
@@ -115,7 +118,7 @@ async function forgetCopies(client: ClientBase, tenantId: string, reports: Of<"t
     `WITH forgotten AS (
        UPDATE tier_object t SET wanted_action = NULL, object_uri = NULL, attempts = 0, retry_after_utc = NULL,
          lease_holder = NULL, lease_until_utc = NULL, lease_token = NULL
-       FROM unnest($2::bigint[], $3::text[]) AS n (tier_id, actor) WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id
+       FROM unnest($2::bigint[], $3::text[]) AS n (tier_id, actor) WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id
        RETURNING t.share_id, t.file_current_id, t.state, t.state_reason, n.actor
      )
      INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_state, new_state, source, actor, reason)
@@ -134,7 +137,7 @@ async function storeFailures(client: ClientBase, tenantId: string, reports: Of<"
        stub_mtime_unix = CASE WHEN n.untouched AND t.state = 'PLANNED' THEN NULL ELSE t.stub_mtime_unix END,
        stub_frn = CASE WHEN n.untouched AND t.state = 'PLANNED' THEN NULL ELSE t.stub_frn END
      FROM unnest($2::bigint[], $3::text[], $4::boolean[]) AS n (tier_id, reason, untouched)
-     WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
+     WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id`,
     [
       tenantId,
       idsOf(reports),
@@ -152,7 +155,7 @@ async function rememberReports(client: ClientBase, tenantId: string, reports: re
   await client.query(
     `UPDATE tier_object t SET reported_token = n.token, reported_outcome = n.outcome, reported_state = n.state
      FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[]) AS n (tier_id, token, outcome, state)
-     WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id`,
+     WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id`,
     [
       tenantId,
       idsOf(reports),

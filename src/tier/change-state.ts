@@ -35,7 +35,7 @@ export async function changeStates(
     `WITH before AS MATERIALIZED (
        SELECT t.tenant_id, t.tier_id, t.state, w.reason, w.actor
        FROM unnest($2::bigint[], $3::text[], $8::text[]) AS w (tier_id, reason, actor) JOIN tier_object t ON t.tier_id = w.tier_id
-       WHERE t.tenant_id = $1 AND t.state = ANY($4::text[]) AND ($5 OR t.lease_until_utc IS NULL OR t.lease_until_utc < now())
+       WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.state = ANY($4::text[]) AND ($5 OR t.lease_until_utc IS NULL OR t.lease_until_utc < now())
        ORDER BY t.tier_id FOR UPDATE OF t
      ), changed AS (
        UPDATE tier_object t SET state = $6, state_reason = nullif(b.reason, ''), wanted_action = NULL, acted_utc = now(), attempts = 0, retry_after_utc = NULL,
@@ -44,7 +44,7 @@ export async function changeStates(
          stub_size_bytes = CASE b.state WHEN 'REHYDRATED' THEN NULL ELSE t.stub_size_bytes END,
          stub_mtime_unix = CASE b.state WHEN 'REHYDRATED' THEN NULL ELSE t.stub_mtime_unix END,
          stub_frn = CASE b.state WHEN 'REHYDRATED' THEN NULL ELSE t.stub_frn END
-       FROM before b WHERE t.tenant_id = $1 AND t.tenant_id = b.tenant_id AND t.tier_id = b.tier_id
+       FROM before b WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tenant_id = b.tenant_id AND t.tier_id = b.tier_id
        RETURNING t.tier_id, t.share_id, t.file_current_id, b.state AS old_state, b.reason, b.actor
      ), logged AS (
        INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_state, new_state, source, actor, reason)

@@ -134,7 +134,7 @@ async function lease(
          -- A lease that ended without a report was an attempt too.
          attempts = t.attempts + CASE WHEN t.lease_until_utc IS NULL THEN 0 ELSE 1 END, retry_after_utc = NULL
        FROM unnest($2::bigint[], $5::uuid[], $6::boolean[]) AS n (tier_id, token, settle_only)
-       WHERE t.tenant_id = $1 AND t.tier_id = n.tier_id
+       WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tier_id = n.tier_id
        RETURNING t.*, n.settle_only
      )
      SELECT t.tier_id, t.lease_token, t.lease_until_utc, h.share_name, h.src_type, d.dir_path, c.name, t.planned_size_bytes, t.planned_mtime_unix,

@@ -17,12 +17,16 @@ export async function reclaimStubs(client: ClientBase, tenantId: string, tierIds
 /** The same file, with the stub's size and mtime. Returns the directories. */
 async function reclaimChanged(client: ClientBase, tenantId: string, tierIds: readonly bigint[]): Promise<bigint[]> {
   const { rows } = await client.query<{ dir_id: bigint }>(
-    `UPDATE file_current c SET size_bytes = t.planned_size_bytes, mtime_unix = t.planned_mtime_unix, frn = t.planned_frn, updated_utc = now()
-     FROM tier_object t
-     WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.state = 'STUBBED' AND c.tenant_id = t.tenant_id
-       AND c.file_current_id = t.file_current_id AND c.missing_since_scan_id IS NULL
-       AND c.size_bytes = t.stub_size_bytes AND c.mtime_unix = t.stub_mtime_unix
-       AND (c.size_bytes <> t.planned_size_bytes OR c.mtime_unix <> t.planned_mtime_unix)
+    `WITH taken AS MATERIALIZED (
+       SELECT c.file_current_id, t.planned_size_bytes, t.planned_mtime_unix, t.planned_frn FROM unnest($2::bigint[]) AS batch (tier_id)
+       CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = batch.tier_id OFFSET 0) t
+       CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
+       WHERE t.state = 'STUBBED' AND c.missing_since_scan_id IS NULL AND c.size_bytes = t.stub_size_bytes AND c.mtime_unix = t.stub_mtime_unix
+         AND (c.size_bytes <> t.planned_size_bytes OR c.mtime_unix <> t.planned_mtime_unix)
+     )
+     UPDATE file_current c SET size_bytes = n.planned_size_bytes, mtime_unix = n.planned_mtime_unix, frn = n.planned_frn, updated_utc = now()
+     FROM taken n
+     WHERE c.tenant_id = $1 AND c.file_current_id = ANY(ARRAY(SELECT file_current_id FROM taken)) AND c.file_current_id = n.file_current_id
      RETURNING c.dir_id`,
     [tenantId, [...tierIds]],
   );
@@ -32,13 +36,21 @@ async function reclaimChanged(client: ClientBase, tenantId: string, tierIds: rea
 /** Another file in its place, which is the stub: it goes missing, and the file is back. Returns the directories. */
 async function reclaimReplaced(client: ClientBase, tenantId: string, tierIds: readonly bigint[]): Promise<bigint[]> {
   const { rows } = await client.query<{ file_current_id: bigint; dir_id: bigint }>(
-    `UPDATE file_current taken SET missing_since_scan_id = c.missing_since_scan_id, updated_utc = now()
-     FROM tier_object t JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
-     WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND taken.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.state = 'STUBBED'
-       AND c.missing_since_scan_id IS NOT NULL AND taken.tenant_id = c.tenant_id AND taken.dir_id = c.dir_id AND taken.name = c.name
-       AND taken.missing_since_scan_id IS NULL AND taken.size_bytes = t.stub_size_bytes AND taken.mtime_unix = t.stub_mtime_unix
-       AND NOT EXISTS (SELECT FROM tier_object o WHERE o.tenant_id = taken.tenant_id AND o.file_current_id = taken.file_current_id)
-     RETURNING c.file_current_id, c.dir_id`,
+    `WITH pair AS MATERIALIZED (
+       SELECT c.file_current_id, c.dir_id, c.missing_since_scan_id, n.file_current_id AS taken_id FROM unnest($2::bigint[]) AS batch (tier_id)
+       CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = batch.tier_id OFFSET 0) t
+       CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
+       CROSS JOIN LATERAL (
+         SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = c.tenant_id AND dir_id = c.dir_id AND name = c.name
+           AND c.missing_since_scan_id IS NOT NULL AND missing_since_scan_id IS NULL OFFSET 0
+       ) n
+       WHERE t.state = 'STUBBED' AND n.size_bytes = t.stub_size_bytes AND n.mtime_unix = t.stub_mtime_unix
+         AND NOT EXISTS (SELECT FROM tier_object o WHERE o.tenant_id = $1 AND o.file_current_id = n.file_current_id)
+     )
+     UPDATE file_current n SET missing_since_scan_id = p.missing_since_scan_id, updated_utc = now()
+     FROM pair p
+     WHERE n.tenant_id = $1 AND n.file_current_id = ANY(ARRAY(SELECT taken_id FROM pair)) AND n.file_current_id = p.taken_id
+     RETURNING p.file_current_id, p.dir_id`,
     [tenantId, [...tierIds]],
   );
   // In a statement of its own: the path must be free before the file takes it.

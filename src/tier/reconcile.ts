@@ -67,10 +67,10 @@ export async function closeGone(client: ClientBase, tenantId: string, shareId: b
          -- An event's absence counts from the scan before it, which still saw the file.
          CASE WHEN c.last_structural_event_utc IS NULL THEN c.missing_since_scan_id ELSE c.missing_since_scan_id + 1 END AS first_scan_id
        FROM unnest($3::bigint[]) AS batch (tier_id)
-       JOIN tier_object t ON t.tier_id = batch.tier_id
-       JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
+       CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = batch.tier_id OFFSET 0) t
+       CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
        JOIN scan s ON s.tenant_id = c.tenant_id AND s.scan_id = c.missing_since_scan_id
-       WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND s.tenant_id = $1
+       WHERE s.tenant_id = $1
      )
      SELECT tier_id, by_event FROM missing CROSS JOIN newest WHERE by_event OR last_but_one_id >= first_scan_id`,
     [tenantId, shareId, [...tierIds]],
@@ -95,9 +95,9 @@ export async function cancelPlanned(
 ): Promise<number> {
   const { rows } = await client.query<{ tier_id: bigint }>(
     `SELECT t.tier_id FROM unnest($2::bigint[]) AS batch (tier_id)
-     JOIN tier_object t ON t.tier_id = batch.tier_id
-     JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
-     WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND t.state = 'PLANNED' AND t.stub_size_bytes IS NULL
+     CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = batch.tier_id OFFSET 0) t
+     CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
+     WHERE t.state = 'PLANNED' AND t.stub_size_bytes IS NULL
        AND NOT EXISTS (SELECT FROM scan s WHERE s.tenant_id = c.tenant_id AND s.scan_id = c.missing_since_scan_id AND s.status = 'RUNNING')`,
     [tenantId, [...tierIds]],
   );
@@ -125,9 +125,9 @@ export const overwrittenReason = "A scan found another file in the place of the 
 export async function giveUpChanged(client: ClientBase, tenantId: string, tierIds: readonly bigint[]): Promise<number> {
   const { rows } = await client.query<{ tier_id: bigint }>(
     `SELECT t.tier_id FROM unnest($2::bigint[]) AS batch (tier_id)
-     JOIN tier_object t ON t.tier_id = batch.tier_id
-     JOIN file_current c ON c.tenant_id = t.tenant_id AND c.file_current_id = t.file_current_id
-     WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND t.state = 'STUBBED' AND c.missing_since_scan_id IS NULL
+     CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = batch.tier_id OFFSET 0) t
+     CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
+     WHERE t.state = 'STUBBED' AND c.missing_since_scan_id IS NULL
        AND (c.size_bytes <> t.planned_size_bytes OR c.mtime_unix <> t.planned_mtime_unix)
        AND (c.size_bytes <> t.stub_size_bytes OR c.mtime_unix <> t.stub_mtime_unix)`,
     [tenantId, [...tierIds]],
@@ -142,11 +142,14 @@ export const writtenReason = "An audit event told of a write to the stub; the ne
 /** Stubs that an audit event says were written to. What is there now, the next scan tells. Returns how many are news. */
 export async function flagWritten(client: ClientBase, tenantId: string, tierIds: readonly bigint[]): Promise<number> {
   const { rowCount } = await client.query(
-    `UPDATE tier_object t SET state_reason = $3
-     FROM file_current c
-     WHERE t.tenant_id = $1 AND c.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.state = 'STUBBED' AND c.tenant_id = t.tenant_id
-       AND c.file_current_id = t.file_current_id AND c.stale_metadata AND c.missing_since_scan_id IS NULL
-       AND t.state_reason IS DISTINCT FROM $3`,
+    `WITH written AS MATERIALIZED (
+       SELECT t.tier_id FROM unnest($2::bigint[]) AS batch (tier_id)
+       CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = batch.tier_id OFFSET 0) t
+       CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
+       WHERE t.state = 'STUBBED' AND c.stale_metadata AND c.missing_since_scan_id IS NULL AND t.state_reason IS DISTINCT FROM $3
+     )
+     UPDATE tier_object t SET state_reason = $3
+     WHERE t.tenant_id = $1 AND t.tier_id = ANY(ARRAY(SELECT tier_id FROM written)) AND t.state = 'STUBBED'`,
     [tenantId, [...tierIds], writtenReason],
   );
   return rowCount ?? 0;

@@ -47,7 +47,7 @@ async function want(
        ORDER BY tier_id FOR UPDATE
      ), asked AS (
        UPDATE tier_object t SET wanted_action = $4, state_reason = nullif($5, ''), attempts = 0, retry_after_utc = NULL, lease_token = NULL
-       FROM idle i WHERE t.tenant_id = $1 AND t.tenant_id = i.tenant_id AND t.tier_id = i.tier_id
+       FROM idle i WHERE t.tenant_id = $1 AND t.tier_id = ANY($2::bigint[]) AND t.tenant_id = i.tenant_id AND t.tier_id = i.tier_id
        RETURNING t.tier_id, t.share_id, t.file_current_id, t.state
      ), logged AS (
        INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_state, new_state, source, actor, reason)
