@@ -11,7 +11,7 @@ export const warmingChannel = "frostline_warming";
 
 /** Storms that were known already and have gone on. Before `publish`: it takes no position. */
 export async function storeGrown(client: ClientBase, tenantId: string, storms: readonly Storm[]): Promise<void> {
-  const known = storms.filter(({ position, accesses }) => position !== undefined && accesses > 0n);
+  const known = storms.filter(({ position }) => position !== undefined);
   if (known.length === 0) return;
   await client.query(
     `UPDATE warming_storm s SET over_until_utc = to_timestamp(n.over_until / 1000000.0), until_utc = to_timestamp(n.until / 1000000.0), accesses = n.accesses
