@@ -123,14 +123,11 @@ export async function writeNew(file: string, bytes: Buffer): Promise<void> {
 }
 
 /** Gives a file the owner, mode and times of another. Owners only where this process may. */
-export async function dress(
-  file: string,
-  like: { mode: number; uid: number; gid: number; mtimeNs: bigint; atimeNs: bigint },
-): Promise<Stats> {
-  await fs.chown(file, like.uid, like.gid).catch((error: NodeJS.ErrnoException) => {
+export async function dress(file: string, like: Pick<Stats, "mode" | "uid" | "gid" | "mtimeNs" | "atimeNs">): Promise<Stats> {
+  await fs.chown(file, Number(like.uid), Number(like.gid)).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EPERM") throw error;
   });
-  await fs.chmod(file, like.mode);
+  await fs.chmod(file, Number(like.mode & 0o7777n));
   await fs.utimes(file, toSeconds(like.atimeNs), toSeconds(like.mtimeNs));
   return withFile(file, "r", async (handle) => {
     await handle.sync();

@@ -25,7 +25,7 @@ export async function rehydrateFile(client: MoverClient, lease: Lease, root: str
   await clearWorkFiles(root, claim.tierId);
   const fresh = await workFile(root, claim, "content");
   try {
-    const dressed = await restore(await findCopy(claim, stub), stub, fresh, lease.signal);
+    const dressed = await restore(await findCopy(claim, stub), stub, before, fresh, lease.signal);
     await lease.assertOurs();
     if (!(await takePlace(fresh, file, await workFile(root, claim, "replaced"), before)))
       return await skip(client, lease, root, `${claim.path} was written to while its content was copied.`);
@@ -42,10 +42,10 @@ async function findCopy({ objectUri }: TierClaim, stub: Stub): Promise<string> {
 }
 
 /** The content as it was, in `fresh`. Throws when the copy is damaged. */
-async function restore(copy: string, stub: Stub, fresh: string, signal: AbortSignal): Promise<Stats> {
+async function restore(copy: string, stub: Stub, { mode, uid, gid }: Stats, fresh: string, signal: AbortSignal): Promise<Stats> {
   const sha256 = await copyVerified(copy, fresh, signal);
   if (sha256 !== stub.sha256) throw new Error(`${copy} is damaged: its SHA-256 is ${sha256}, the stub says ${stub.sha256}`);
-  return dress(fresh, stub);
+  return dress(fresh, { mode, uid, gid, mtimeNs: stub.mtimeNs, atimeNs: stub.atimeNs });
 }
 
 /** A claim before this one has put the content back, and was killed before it could say so. */

@@ -81,7 +81,7 @@ async function handle(client: MoverClient, claim: TierClaim, { root, leaseSecond
 
 async function deleteTarget(client: MoverClient, lease: Lease): Promise<Fate> {
   await lease.assertOurs();
-  await removeCopy(lease.claim.objectUri);
+  await removeCopy(lease.claim.tierId, lease.claim.objectUri);
   const result = await client.report(lease.claim, { case: "targetDeleted", value: {} });
   if (!isAccepted(result)) throw new LeaseLost(result.message);
   return "targetsDeleted";

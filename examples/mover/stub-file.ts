@@ -51,7 +51,7 @@ async function tier(client: MoverClient, lease: Lease, root: string, file: strin
     await settleCopy(claim);
     const stub = stubOf(claim.tierId, copy.uri, before, sha256);
     await writeNew(fresh, formatStub(stub));
-    const dressed = await dress(fresh, stub);
+    const dressed = await dress(fresh, before);
     await lease.announce(stampOf(dressed), copy.uri);
     // From here on an error leaves the copy where it is: the stub may be in the file's place.
     mayBePlaced = true;
@@ -64,7 +64,7 @@ async function tier(client: MoverClient, lease: Lease, root: string, file: strin
   } finally {
     if (!mayBePlaced) {
       await fs.rm(fresh, { force: true });
-      await removeCopy(copy.uri);
+      await removeCopy(claim.tierId, copy.uri);
     }
   }
 }

@@ -1,6 +1,7 @@
 /** What stands in a tiered file's place: a line of JSON that says where the content is and how to tell that it is right. */
 import { readWhole, type Stats } from "./files.js";
 
+/** Owner and mode are the stub's own: whoever may write to it must not be able to say whose the restored file is. */
 export interface Stub {
   tierId: bigint;
   objectUri: string;
@@ -8,9 +9,6 @@ export interface Stub {
   /** Of the file, in ns since 1970. */
   mtimeNs: bigint;
   atimeNs: bigint;
-  mode: number;
-  uid: number;
-  gid: number;
   /** Of the content, in hex. */
   sha256: string;
 }
@@ -25,9 +23,6 @@ export function stubOf(tierId: bigint, objectUri: string, stats: Stats, sha256: 
     sizeBytes: stats.size,
     mtimeNs: stats.mtimeNs,
     atimeNs: stats.atimeNs,
-    mode: Number(stats.mode) & 0o7777,
-    uid: Number(stats.uid),
-    gid: Number(stats.gid),
     sha256,
   };
 }
@@ -45,16 +40,13 @@ export async function readStub(path: string, { size }: Pick<Stats, "size">): Pro
   const text = (await readWhole(path)).toString();
   if (!text.startsWith('{"frostline_stub":1,')) return undefined;
   try {
-    const { tierId, objectUri, sizeBytes, mtimeNs, atimeNs, mode, uid, gid, sha256 } = JSON.parse(text);
+    const { tierId, objectUri, sizeBytes, mtimeNs, atimeNs, sha256 } = JSON.parse(text);
     return {
       tierId: BigInt(tierId),
       objectUri: String(objectUri),
       sizeBytes: BigInt(sizeBytes),
       mtimeNs: BigInt(mtimeNs),
       atimeNs: BigInt(atimeNs),
-      mode: Number(mode),
-      uid: Number(uid),
-      gid: Number(gid),
       sha256: String(sha256),
     };
   } catch (error) {

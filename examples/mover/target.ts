@@ -40,9 +40,12 @@ export function copyPath(objectUri: string): string {
   return toPath(objectUri);
 }
 
-/** Deletes a copy; one that is not there is gone already. */
-export async function removeCopy(objectUri: string): Promise<void> {
+/** Deletes a copy of the object; one that is not there is gone already. */
+export async function removeCopy(tierId: bigint, objectUri: string): Promise<void> {
   const file = toPath(objectUri);
+  // Whatever anybody reported: this deletes copies, and nothing else.
+  if (path.basename(path.dirname(file)) !== String(tierId))
+    throw new Error(`${objectUri} is no copy that a mover made of object ${tierId}`);
   await fs.rm(file, { force: true });
   // Fails while other copies of the object are there, as it should.
   await fs.rmdir(path.dirname(file)).catch((error: NodeJS.ErrnoException) => {
