@@ -29,6 +29,13 @@ test.each([
   ["FROSTLINE_MAINTENANCE_SECONDS", "0"],
   ["FROSTLINE_AUDIT_KEEP_DAYS", "1.5"],
   ["FROSTLINE_PREFETCH_IS_ACCESS", "true"],
+  ["FROSTLINE_HTTP_LISTEN", "9090"],
+  ["FROSTLINE_CORS_ORIGINS", "https://a.example, b.example"],
+  ["FROSTLINE_CORS_ORIGINS", "https://a.example/page"],
+  ["FROSTLINE_KEEPALIVE_SECONDS", "0"],
+  ["FROSTLINE_CONNECTION_MAX_AGE_SECONDS", "0"],
+  ["FROSTLINE_STOP_DELAY_SECONDS", "601"],
+  ["FROSTLINE_DRAIN_SECONDS", "0"],
 ])("a bad %s is named with what is expected", (name, value) => {
   expect(() => loadConfig({ [name]: value })).toThrow(new RegExp(`${name}: expected`));
 });
@@ -41,4 +48,28 @@ test("a bad DATABASE_URL is refused without showing its password", () => {
 test("plaintext beyond the machine has to be asked for", () => {
   expect(() => loadConfig({ FROSTLINE_LISTEN: "0.0.0.0:50051" })).toThrow(/FROSTLINE_ALLOW_PLAINTEXT/);
   expect(loadConfig({ FROSTLINE_LISTEN: "0.0.0.0:50051", FROSTLINE_ALLOW_PLAINTEXT: "1" }).listen.host).toBe("0.0.0.0");
+});
+
+test("plaintext beyond the machine is for servers without TLS, on either port", () => {
+  const tls = { FROSTLINE_TLS_CERT: "server.crt", FROSTLINE_TLS_KEY: "server.key" };
+  expect(loadConfig({ ...tls, FROSTLINE_LISTEN: "0.0.0.0:50051" }).tls).toEqual({
+    cert: "server.crt",
+    key: "server.key",
+    clientCa: undefined,
+  });
+  expect(() => loadConfig({ FROSTLINE_HTTP_LISTEN: "0.0.0.0:9090" })).toThrow(/FROSTLINE_HTTP_LISTEN: is not a loopback address/);
+  expect(loadConfig({ ...tls, FROSTLINE_HTTP_LISTEN: "0.0.0.0:9090" }).httpListen).toEqual({ host: "0.0.0.0", port: 9090 });
+});
+
+test("half of TLS is refused: it would be plaintext by mistake", () => {
+  expect(() => loadConfig({ FROSTLINE_TLS_CERT: "server.crt" })).toThrow(/FROSTLINE_TLS_KEY: is not set/);
+  expect(() => loadConfig({ FROSTLINE_TLS_CLIENT_CA: "clients.crt" })).toThrow(/FROSTLINE_TLS_CERT: is not set/);
+});
+
+test("origins are a list", () => {
+  expect(loadConfig({}).corsOrigins).toEqual([]);
+  expect(loadConfig({ FROSTLINE_CORS_ORIGINS: "https://a.example, http://localhost:5173" }).corsOrigins).toEqual([
+    "https://a.example",
+    "http://localhost:5173",
+  ]);
 });

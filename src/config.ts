@@ -8,6 +8,20 @@ export interface Config {
   /** Absolute. Holds the embedded database and its keys. */
   dataDir: string;
   listen: ListenAddress;
+  /** undefined: plaintext. */
+  tls: TlsFiles | undefined;
+  /** The port for probes, metrics and calls over HTTP/1.1; undefined: none. */
+  httpListen: ListenAddress | undefined;
+  /** Web pages of these origins may call over HTTP/1.1 and gRPC-Web. */
+  corsOrigins: string[];
+  /** Between two pings of a connection. */
+  keepaliveMs: number;
+  /** A connection that is older is told to go elsewhere; its calls go on. */
+  connectionMaxAgeMs: number;
+  /** Between health saying NOT_SERVING and the first connection that is sent away. */
+  stopDelayMs: number;
+  /** Calls in progress may take so long once the server stops. */
+  drainMs: number;
   logLevel: LogLevel;
   /** Connections for everything but scans. */
   queryPoolMax: number;
@@ -28,14 +42,26 @@ export interface ListenAddress {
   port: number;
 }
 
+/** Files in PEM. */
+export interface TlsFiles {
+  /** The server's certificate, followed by those between it and the root. */
+  cert: string;
+  key: string;
+  /** Callers need a certificate signed by one of these. */
+  clientCa: string | undefined;
+}
+
 const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-const wholeNumber = (fallback: number, most: number) =>
+const wholeNumber = (fallback: number, most: number, least = 1) =>
   z
     .string()
     .default(String(fallback))
-    .refine((text) => /^\d{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= most, `expected a whole number from 1 to ${most}`)
+    .refine(
+      (text) => /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most,
+      `expected a whole number from ${least} to ${most}`,
+    )
     .transform(Number);
 
 const environment = z.object({
@@ -48,6 +74,15 @@ const environment = z.object({
     .default(".frostline")
     .transform((dir) => path.resolve(dir)),
   FROSTLINE_LISTEN: z.string().default("127.0.0.1:50051").transform(parseListen),
+  FROSTLINE_TLS_CERT: z.string().optional(),
+  FROSTLINE_TLS_KEY: z.string().optional(),
+  FROSTLINE_TLS_CLIENT_CA: z.string().optional(),
+  FROSTLINE_HTTP_LISTEN: z.string().transform(parseListen).optional(),
+  FROSTLINE_CORS_ORIGINS: z.string().default("").transform(parseOrigins),
+  FROSTLINE_KEEPALIVE_SECONDS: wholeNumber(60, 3600),
+  FROSTLINE_CONNECTION_MAX_AGE_SECONDS: wholeNumber(3600, 1_000_000),
+  FROSTLINE_STOP_DELAY_SECONDS: wholeNumber(0, 600, 0),
+  FROSTLINE_DRAIN_SECONDS: wholeNumber(10, 600),
   FROSTLINE_ALLOW_PLAINTEXT: z.enum(["0", "1"], "expected 0 or 1").default("0"),
   FROSTLINE_LOG_LEVEL: z.enum(logLevels, `expected one of ${logLevels.join(", ")}`).default("info"),
   FROSTLINE_QUERY_POOL: wholeNumber(10, 999),
@@ -67,15 +102,20 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     );
   }
   const settings = parsed.data;
-  if (!isLoopback(settings.FROSTLINE_LISTEN.host) && settings.FROSTLINE_ALLOW_PLAINTEXT === "0") {
-    throw new Error(
-      "The settings are not usable:\n  FROSTLINE_LISTEN: is not a loopback address, and keys would cross the network unencrypted. Put a TLS proxy in front and listen on 127.0.0.1, or set FROSTLINE_ALLOW_PLAINTEXT=1.",
-    );
-  }
+  const tls = tlsFiles(settings);
+  assertNotInClear("FROSTLINE_LISTEN", settings.FROSTLINE_LISTEN, tls, settings);
+  assertNotInClear("FROSTLINE_HTTP_LISTEN", settings.FROSTLINE_HTTP_LISTEN, tls, settings);
   return {
     databaseUrl: settings.DATABASE_URL,
     dataDir: settings.FROSTLINE_DATA,
     listen: settings.FROSTLINE_LISTEN,
+    tls,
+    httpListen: settings.FROSTLINE_HTTP_LISTEN,
+    corsOrigins: settings.FROSTLINE_CORS_ORIGINS,
+    keepaliveMs: settings.FROSTLINE_KEEPALIVE_SECONDS * 1000,
+    connectionMaxAgeMs: settings.FROSTLINE_CONNECTION_MAX_AGE_SECONDS * 1000,
+    stopDelayMs: settings.FROSTLINE_STOP_DELAY_SECONDS * 1000,
+    drainMs: settings.FROSTLINE_DRAIN_SECONDS * 1000,
     logLevel: settings.FROSTLINE_LOG_LEVEL,
     queryPoolMax: settings.FROSTLINE_QUERY_POOL,
     ingestPoolMax: settings.FROSTLINE_INGEST_POOL,
@@ -83,6 +123,37 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     auditKeepDays: settings.FROSTLINE_AUDIT_KEEP_DAYS,
     prefetchIsAccess: settings.FROSTLINE_PREFETCH_IS_ACCESS === "1",
   };
+}
+
+type Settings = z.output<typeof environment>;
+
+function tlsFiles(settings: Settings): TlsFiles | undefined {
+  const { FROSTLINE_TLS_CERT: cert, FROSTLINE_TLS_KEY: key, FROSTLINE_TLS_CLIENT_CA: clientCa } = settings;
+  if (cert === undefined && key === undefined && clientCa === undefined) return undefined;
+  if (cert === undefined || key === undefined) {
+    const missing = cert === undefined ? "FROSTLINE_TLS_CERT" : "FROSTLINE_TLS_KEY";
+    throw new Error(`The settings are not usable:\n  ${missing}: is not set, and TLS needs both a certificate and its key.`);
+  }
+  return { cert, key, clientCa };
+}
+
+function assertNotInClear(setting: string, address: ListenAddress | undefined, tls: TlsFiles | undefined, settings: Settings): void {
+  if (address === undefined || tls !== undefined || isLoopback(address.host) || settings.FROSTLINE_ALLOW_PLAINTEXT === "1") return;
+  throw new Error(
+    `The settings are not usable:\n  ${setting}: is not a loopback address, and keys would cross the network unencrypted. Set FROSTLINE_TLS_CERT and FROSTLINE_TLS_KEY; or, behind a TLS proxy, FROSTLINE_ALLOW_PLAINTEXT=1.`,
+  );
+}
+
+function parseOrigins(text: string, context: z.RefinementCtx): string[] {
+  const origins = text
+    .split(",")
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== "");
+  if (origins.some((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)) {
+    context.addIssue({ code: "custom", message: "expected origins as https://console.example.com, separated by commas" });
+    return z.NEVER;
+  }
+  return origins;
 }
 
 function parseListen(text: string, context: z.RefinementCtx): ListenAddress {

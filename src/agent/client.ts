@@ -18,10 +18,20 @@ import { toRpcError } from "./rpc-error.js";
 export type { ClientStream } from "./client-stream.js";
 
 export interface ClientOptions {
-  /** `host:port`. */
+  /** `host:port` in plaintext, `https://host:port` with TLS. */
   server: string;
+  /** With TLS only. */
+  tls?: ClientTls;
   /** API key, sent as `authorization: Bearer`. */
   key: string;
+}
+
+/** PEM. */
+export interface ClientTls {
+  /** Whose signature under the server's certificate is trusted; undefined: the authorities that Node knows. */
+  ca?: Buffer;
+  /** For a server that asks for a client certificate. */
+  certificate?: { cert: Buffer; key: Buffer };
 }
 
 export interface UnaryOptions {
@@ -72,9 +82,10 @@ const channelOptions: ChannelOptions = {
   "grpc-node.flow_control_window": 1024 * 1024,
 };
 
-/** Connects at the first call, not before. Plain text. */
+/** Connects at the first call, not before. */
 export function createClient(options: ClientOptions): Client {
-  const channel = new GrpcClient(options.server, credentials.createInsecure(), channelOptions);
+  const { target, secure } = parseServer(options.server);
+  const channel = new GrpcClient(target, secure ? secureCredentials(options.tls) : credentials.createInsecure(), channelOptions);
   const metadata = new Metadata();
   metadata.set("authorization", `Bearer ${options.key}`);
   return {
@@ -84,6 +95,16 @@ export function createClient(options: ClientOptions): Client {
       openClientStream(channel, metadata, { path: pathOf(method), ...codecOf(method) }, streamOptions?.signal),
     close: () => channel.close(),
   };
+}
+
+/** What a server's name says: where it is, and whether TLS is spoken there. */
+export function parseServer(server: string): { target: string; secure: boolean } {
+  const [, scheme, target] = /^(https?):\/\/([^/]+)\/?$/.exec(server) ?? [];
+  return target === undefined ? { target: server, secure: false } : { target, secure: scheme === "https" };
+}
+
+function secureCredentials(tls: ClientTls = {}) {
+  return credentials.createSsl(tls.ca ?? null, tls.certificate?.key ?? null, tls.certificate?.cert ?? null);
 }
 
 function callUnary<I extends DescMessage, O extends DescMessage>(

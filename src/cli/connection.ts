@@ -1,7 +1,7 @@
 /** Which server and which key a command uses. */
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
-import { type Client, createClient } from "../agent/client.js";
+import { type Client, type ClientTls, createClient, parseServer } from "../agent/client.js";
 import { UsageError } from "./errors.js";
 
 /** What `serve` writes for its own embedded database. */
@@ -21,6 +21,10 @@ export interface ConnectionOptions {
   key?: string;
   /** Directory of the local server's data. */
   data: string;
+  /** Files in PEM, for a server with TLS; see ClientTls. */
+  ca?: string;
+  clientCert?: string;
+  clientKey?: string;
 }
 
 const defaultServer = "127.0.0.1:50051";
@@ -48,12 +52,39 @@ export async function resolveConnection(options: ConnectionOptions, scope: Scope
 
 /** Runs `work` with a client of the least scope that does, and closes it. */
 export async function withClient<T>(options: ConnectionOptions, scope: Scope, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = createClient(await resolveConnection(options, scope));
+  const connection = await resolveConnection(options, scope);
+  const client = createClient({ ...connection, tls: await readClientTls(options, connection.server) });
   try {
     return await work(client);
   } finally {
     client.close();
   }
+}
+
+/** What the options name. Throws UsageError for files that cannot be read, and for options that would do nothing. */
+export async function readClientTls(options: ConnectionOptions, server: string): Promise<ClientTls> {
+  const { ca, clientCert, clientKey } = options;
+  if ((clientCert === undefined) !== (clientKey === undefined)) {
+    throw new UsageError("--client-cert and --client-key go together: a certificate is of no use without its key.");
+  }
+  if (!parseServer(server).secure) {
+    if (ca === undefined && clientCert === undefined) return {};
+    throw new UsageError(`${server} is spoken to in plaintext, and certificates would do nothing. Name the server as https://${server}.`);
+  }
+  return {
+    ...(ca === undefined ? {} : { ca: await readPem("--ca", ca) }),
+    ...(clientCert === undefined || clientKey === undefined
+      ? {}
+      : { certificate: { cert: await readPem("--client-cert", clientCert), key: await readPem("--client-key", clientKey) } }),
+  };
+}
+
+async function readPem(option: string, file: string): Promise<Buffer> {
+  const bytes = await fs.readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`${option}: ${error.message}`);
+  });
+  if (!bytes.includes("-----BEGIN ")) throw new UsageError(`${option}: ${file} is not a PEM file.`);
+  return bytes;
 }
 
 async function readLocalKeys(file: string): Promise<LocalKeys | undefined> {

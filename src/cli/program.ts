@@ -65,8 +65,13 @@ export function createProgram(): Command {
   const program = new Command("frostline")
     .description("A true, current inventory of file shares, and which of their files are cold.")
     .version(version)
-    .addOption(new Option("--server <host:port>", "server to call (default: the local one)").env("FROSTLINE_SERVER"))
+    .addOption(
+      new Option("--server <address>", "server to call, host:port or https://host:port (default: the local one)").env("FROSTLINE_SERVER"),
+    )
     .addOption(new Option("--key <key>", "API key (default: the local server's); FROSTLINE_KEY hides it from ps").env("FROSTLINE_KEY"))
+    .addOption(new Option("--ca <file>", "PEM of the authorities that the server's certificate is checked against").env("FROSTLINE_CA"))
+    .addOption(new Option("--client-cert <file>", "PEM of a client certificate").env("FROSTLINE_CLIENT_CERT"))
+    .addOption(new Option("--client-key <file>", "PEM of its private key").env("FROSTLINE_CLIENT_KEY"))
     .addOption(new Option("--data <dir>", "data of the local server").env("FROSTLINE_DATA").default(".frostline"))
     .option("--json", "write JSON to stdout, one object a line, and nothing else", false)
     .option("--verbose", "show the stack trace of an error", false)

@@ -18,6 +18,9 @@ export function addServe(program: Command): void {
         const config = loadConfig({ ...process.env, FROSTLINE_DATA: global.data });
         const interrupt = catchInterrupt();
         const server = await startServer({ config, log: createLogger(config.logLevel) });
+        // Without TLS it keeps its usual effect: the terminal is gone, the server ends.
+        const onHangUp = () => void server.reloadTls();
+        if (config.tls !== undefined) process.on("SIGHUP", onHangUp);
         const keysFile = server.keys === undefined ? undefined : path.resolve(config.dataDir, "keys.json");
         if (output.json) await output.print([JSON.stringify({ server: server.address, keysFile })]);
         else await output.print([`Listening on ${server.address}`, ...(keysFile === undefined ? [] : [`Keys are in ${keysFile}`])]);
@@ -25,6 +28,7 @@ export function addServe(program: Command): void {
         if (!stop.aborted) await once(stop, "abort");
         if (interrupt.signal.aborted) output.note("Stopping: calls in progress may finish. A second signal quits at once.");
         await server.close();
+        process.off("SIGHUP", onHangUp);
         interrupt.dispose();
         server.failed.throwIfAborted();
         return 0;

@@ -1,6 +1,8 @@
 /** Connect's handlers on node:http2. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
+import type { TLSSocket } from "node:tls";
+import { type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
@@ -10,6 +12,11 @@ import {
 } from "@connectrpc/connect-node";
 import type { Logger } from "../log.js";
 import { clientGone } from "../rpc/errors.js";
+import { peerKey } from "./peer.js";
+
+export type NodeRequest = Http2ServerRequest | IncomingMessage;
+export type NodeResponse = Http2ServerResponse | ServerResponse;
+export type RequestHandler = (request: NodeRequest, response: NodeResponse) => void;
 
 /** The largest message a client may send, compressed or not. */
 const readSizeBytesAtMost = 4 * 1024 * 1024;
@@ -21,10 +28,12 @@ export interface AdapterOptions {
   /** Aborts the signals of all calls. */
   shutdownSignal: AbortSignal;
   log: Logger;
+  /** Callers must show a certificate. */
+  clientCertificates: boolean;
 }
 
 /** Answers gRPC, gRPC-Web and Connect requests; anything else is 404. */
-export function createRequestHandler(options: AdapterOptions): (request: Http2ServerRequest, response: Http2ServerResponse) => void {
+export function createRequestHandler(options: AdapterOptions): RequestHandler {
   const router = createConnectRouter({
     interceptors: options.interceptors,
     shutdownSignal: options.shutdownSignal,
@@ -36,21 +45,30 @@ export function createRequestHandler(options: AdapterOptions): (request: Http2Se
   options.routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return (request, response) => {
-    const handler = handlers.get(request.url.split("?", 1)[0] as string);
+    const handler = handlers.get((request.url ?? "").split("?", 1)[0] as string);
     if (handler === undefined) {
       response.writeHead(404);
       response.end();
       return;
     }
     // What ends up here is a client that went away in the middle of an answer.
-    respond(handler, request, response).catch((error: unknown) => {
+    respond(handler, request, response, options.clientCertificates).catch((error: unknown) => {
       options.log.debug({ err: error, method: handler.requestPath }, "an answer could not be sent");
     });
   };
 }
 
-async function respond(handler: UniversalHandler, request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
-  const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
+async function respond(
+  handler: UniversalHandler,
+  request: NodeRequest,
+  response: NodeResponse,
+  clientCertificates: boolean,
+): Promise<void> {
+  // Of HTTP/2 this is a view of the connection's socket, which may have gone already.
+  const { remoteAddress, authorized, authorizationError } = request.socket as Partial<TLSSocket>;
+  const refused = clientCertificates && authorized !== true ? String(authorizationError ?? "NO_CERTIFICATE") : undefined;
+  const context = createContextValues().set(peerKey, { address: remoteAddress, certificateRefused: refused });
+  const call = universalRequestFromNodeRequest(request, response, undefined, context);
   if (isStream(call.body)) call.body = markGone(call.body);
   const answer = await handler(call);
   await universalResponseToNodeResponse(isStream(answer.body) ? { ...answer, body: markGone(answer.body) } : answer, response);

@@ -2,26 +2,55 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { Pool } from "pg";
 import { DomainError } from "../errors.js";
+import type { Logger } from "../log.js";
 import { callContextKey } from "../rpc/context.js";
 import { authenticate, type Caller } from "../tenancy/keys.js";
 import { requestIdKey } from "./guard.js";
+import { peerKey } from "./peer.js";
 import { type Access, access } from "./scopes.js";
 
-/** Puts the caller into the call's context. Throws UNAUTHENTICATED or PERMISSION_DENIED. Caches nothing. */
-export function authentication(pool: Pool): Interceptor {
+/**
+ * Puts the caller into the call's context. Throws UNAUTHENTICATED or PERMISSION_DENIED. Caches nothing: a key that was
+ * revoked is refused from the next call on. Who is refused is logged: when, from where and why, never with what key.
+ */
+export function authentication(pool: Pool, log: Logger): Interceptor {
   return (next) => async (request) => {
-    const secret = bearer(request.header.get("authorization"));
-    const caller = await authenticate(pool, secret);
-    if (caller === undefined) {
-      throw unauthenticated("The key is unknown, revoked or expired. Ask an admin of your tenant for a new one.", "KEY_INVALID");
-    }
     const method = `${request.service.typeName}/${request.method.name}`;
     const needed = access.get(method);
     if (needed === undefined) throw new Error(`no scope is set for ${method}`);
-    assertAllowed(caller, needed, method);
-    request.contextValues.set(callContextKey, { ...caller, requestId: request.contextValues.get(requestIdKey) });
+    const requestId = request.contextValues.get(requestIdKey);
+    const { address: peer, certificateRefused } = request.contextValues.get(peerKey);
+    try {
+      assertCertificate(certificateRefused);
+      if (!needed.anyone) {
+        const caller = await identify(pool, request.header.get("authorization"));
+        assertAllowed(caller, needed, method);
+        request.contextValues.set(callContextKey, { ...caller, requestId });
+      }
+    } catch (error) {
+      if (error instanceof DomainError && (error.code === "UNAUTHENTICATED" || error.code === "PERMISSION_DENIED")) {
+        log.info({ requestId, method, peer, code: error.code, reason: error.reason, certificateRefused }, "a call was refused");
+      }
+      throw error;
+    }
     return next(request);
   };
+}
+
+function assertCertificate(refused: string | undefined): void {
+  if (refused === undefined) return;
+  throw unauthenticated(
+    `This server asks for a client certificate, and yours will not do (${refused}). Pass one that its operator's authority has signed, in time.`,
+    "CERTIFICATE_REFUSED",
+  );
+}
+
+async function identify(pool: Pool, header: string | null): Promise<Caller> {
+  const caller = await authenticate(pool, bearer(header));
+  if (caller === undefined) {
+    throw unauthenticated("The key is unknown, revoked or expired. Ask an admin of your tenant for a new one.", "KEY_INVALID");
+  }
+  return caller;
 }
 
 function bearer(header: string | null): string {

@@ -1,16 +1,21 @@
-/** The HTTP/2 listener: its limits, its open calls, and how it drains. */
+/** The HTTP/2 listener, with TLS or without: its limits, its open calls, and how it drains. */
 import { once } from "node:events";
 import {
   constants,
+  createSecureServer,
   createServer,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-  type ServerHttp2Session,
+  type Http2SecureServer,
+  type Http2Server,
   type ServerHttp2Stream,
+  type ServerOptions,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import type { ListenAddress } from "../config.js";
 import type { Logger } from "../log.js";
+import type { RequestHandler } from "./adapter.js";
+import { Connections, type ConnectionTimes } from "./connections.js";
+import type { TlsReloader } from "./tls.js";
 
 /** What a client may have on its way unread: by stream, and by connection. Memory is bounded by connections times the latter. */
 const streamWindowBytes = 1024 * 1024;
@@ -24,61 +29,109 @@ const tcpKeepAliveMs = 60_000;
 const closeDelayMs = 100;
 
 export interface HttpServer {
-  /** host:port as bound. */
+  /** As clients name it: host:port as bound, with `https://` before it when the server has TLS. */
   address: string;
-  /** Calls whose stream is not closed yet. */
+  /** Calls over HTTP/2 whose stream is not closed yet. */
   openCalls(): number;
+  /** HTTP/2 connections. */
+  connections(): number;
   /** Accepts nothing more, and tells clients to go elsewhere; calls in progress go on. Resolves when the last is over. */
   drain(): Promise<void>;
   /** Breaks whatever is still open. */
   destroy(): void;
 }
 
-/** Listens for HTTP/2 without TLS. */
-export async function listen(
-  address: ListenAddress,
-  handle: (request: Http2ServerRequest, response: Http2ServerResponse) => void,
-  log: Logger,
-): Promise<HttpServer> {
-  const sessions = new Set<ServerHttp2Session>();
+export interface ListenOptions {
+  address: ListenAddress;
+  handle: RequestHandler;
+  /** Without it, plaintext and HTTP/2 alone; with it, HTTP/1.1 as well, as the client chooses (ALPN). */
+  tls: TlsReloader | undefined;
+  times: ConnectionTimes;
+  log: Logger;
+}
+
+export async function listen({ address, handle, tls, times, log }: ListenOptions): Promise<HttpServer> {
+  const connections = new Connections(times, log);
   const streams = new Set<ServerHttp2Stream>();
-  const server = createServer({
-    settings: { initialWindowSize: streamWindowBytes, maxConcurrentStreams: streamsPerConnection },
-    maxSessionMemory: sessionMemoryMb,
-  });
+  const server = createListener(tls);
+  const http1 = trackHttp1(server);
   server.maxConnections = connectionsAtMost;
   server.on("connection", (socket) => socket.setKeepAlive(true, tcpKeepAliveMs));
   server.on("session", (session) => {
-    sessions.add(session);
     session.setLocalWindowSize(connectionWindowBytes);
-    session.once("close", () => sessions.delete(session));
+    connections.add(session);
   });
   server.on("sessionError", (error) => log.debug({ err: error }, "a connection broke"));
+  server.on("tlsClientError", (error: Error) => log.debug({ err: error }, "a TLS handshake failed"));
   server.on("request", (request, response) => {
-    streams.add(response.stream);
-    response.stream.once("close", () => streams.delete(response.stream));
-    closeAfterAnswer(response.stream);
+    // Of HTTP/1.1 there is no stream.
+    const stream: ServerHttp2Stream | undefined = response.stream;
+    if (stream !== undefined) {
+      streams.add(stream);
+      stream.once("close", () => streams.delete(stream));
+      closeAfterAnswer(stream);
+    }
     handle(request, response);
   });
-  server.listen(address.port, address.host);
-  await once(server, "listening").catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`Cannot listen on ${address.host}:${address.port} (${error.code}). Stop what uses it, or set FROSTLINE_LISTEN.`, {
-      cause: error,
-    });
-  });
+  const bound = await bind(server, address, "FROSTLINE_LISTEN");
   return {
-    address: formatAddress(server.address() as AddressInfo),
+    address: tls === undefined ? bound : `https://${bound}`,
     openCalls: () => streams.size,
+    connections: () => connections.size,
     drain: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const session of sessions) session.close();
+        connections.sendAway();
       }),
     destroy: () => {
       server.close();
-      for (const session of sessions) session.destroy();
+      connections.destroy();
+      for (const socket of http1) socket.destroy();
     },
   };
+}
+
+function createListener(tls: TlsReloader | undefined): Http2Server | Http2SecureServer {
+  const limits: ServerOptions = {
+    settings: { initialWindowSize: streamWindowBytes, maxConcurrentStreams: streamsPerConnection },
+    maxSessionMemory: sessionMemoryMb,
+  };
+  if (tls === undefined) return createServer(limits);
+  const { cert, key, ca } = tls.current();
+  const server = createSecureServer({ ...limits, ...clientCertificates(ca), cert, key, allowHTTP1: true });
+  tls.onChange((now) => server.setSecureContext({ cert: now.cert, key: now.key, ...(now.ca === undefined ? {} : { ca: now.ca }) }));
+  return server;
+}
+
+/**
+ * Options that ask for a client certificate. One that will not do does not end the handshake, which would tell the client
+ * nothing: its calls are answered UNAUTHENTICATED (see authenticate.ts).
+ */
+export function clientCertificates(ca: string | undefined) {
+  return ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false };
+}
+
+function trackHttp1(server: Http2Server | Http2SecureServer): Set<Socket> {
+  const sockets = new Set<Socket>();
+  server.on("secureConnection", (socket: TLSSocket) => {
+    if (socket.alpnProtocol === "h2") return;
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
+/** Listens; returns host:port as bound. Throws an Error that names the setting. */
+export async function bind(
+  server: { listen(port: number, host: string): unknown; address(): string | AddressInfo | null } & NodeJS.EventEmitter,
+  { host, port }: ListenAddress,
+  setting: string,
+): Promise<string> {
+  server.listen(port, host);
+  await once(server, "listening").catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`Cannot listen on ${host}:${port} (${error.code}). Stop what uses it, or set ${setting}.`, { cause: error });
+  });
+  return formatAddress(server.address() as AddressInfo);
 }
 
 /**

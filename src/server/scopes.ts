@@ -6,6 +6,8 @@ export interface Access {
   scopes: readonly KeyScope[];
   /** Only keys of the platform tenant. */
   platform?: true;
+  /** No key is needed. */
+  anyone?: true;
 }
 
 const reader: Access = { scopes: ["reader"] };

@@ -17,9 +17,8 @@ import { type Database, openDatabase } from "./database.js";
 import { guard } from "./guard.js";
 import { type HttpServer, listen } from "./http.js";
 import { runPhase } from "./phases.js";
+import { type TlsReloader, watchTls } from "./tls.js";
 
-/** Calls in progress may take so long once the server stops. */
-const drainMs = 10_000;
 /** From the abort of what is left to the end of its connections. */
 const abortMs = 2_000;
 /** A background job's transaction, once it is told to end. */
@@ -31,7 +30,7 @@ const poolsMs = 10_000;
 const databaseMs = 60_000;
 
 export interface RunningServer {
-  /** host:port */
+  /** As clients name it: host:port, with `https://` before it when the server has TLS. */
   address: string;
   /** Those of the embedded database's tenant, as in keys.json; undefined on a database of your own. */
   keys: LocalKeys | undefined;
@@ -39,6 +38,8 @@ export interface RunningServer {
   failed: AbortSignal;
   /** Calls whose stream is still open. */
   openCalls(): number;
+  /** Looks at the certificate files now; nothing without TLS. Never throws. */
+  reloadTls(): Promise<void>;
   /** Drains, then stops everything. A second call returns the first one's promise. */
   close(): Promise<void>;
 }
@@ -46,7 +47,12 @@ export interface RunningServer {
 /** Starts the database if it is embedded, checks the role, and listens. Throws errors that say what to do. */
 export async function startServer({ config, log }: { config: Config; log: Logger }): Promise<RunningServer> {
   const failure = new AbortController();
-  const database = await openDatabase(config, log, (error) => failure.abort(error));
+  // Before the database: what is wrong with the files is known at once.
+  const tls = config.tls === undefined ? undefined : await watchTls(config.tls, log);
+  const database = await openDatabase(config, log, (error) => failure.abort(error)).catch((error: unknown) => {
+    tls?.close();
+    throw error;
+  });
   const pools = createPools(database.url, {
     queryPoolMax: config.queryPoolMax,
     ingestPoolMax: config.ingestPoolMax,
@@ -66,7 +72,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       drainSignal: stop.drain.signal,
       shutdownSignal: stop.abort.signal,
     };
-    const listening = await serve(deps);
+    const listening = await serve(deps, tls);
     http = listening;
     const keys = database.embedded ? (await ensureLocalKeys(pools.query, config.dataDir, listening.address)).keys : undefined;
     log.info({ address: listening.address, embedded: database.embedded }, "listening");
@@ -79,11 +85,13 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     });
     let closed: Promise<void> | undefined;
     const close = () => {
-      closed ??= closeAll({ log, stop, http: listening, maintenance, warmingFeed, pools, database });
+      closed ??= closeAll({ config, log, stop, tls, http: listening, maintenance, warmingFeed, pools, database });
       return closed;
     };
-    return { address: listening.address, keys, failed: failure.signal, openCalls: listening.openCalls, close };
+    const reloadTls = async () => tls?.reload();
+    return { address: listening.address, keys, failed: failure.signal, openCalls: listening.openCalls, reloadTls, close };
   } catch (error) {
+    tls?.close();
     http?.destroy();
     await warmingFeed.close();
     await pools.end();
@@ -103,19 +111,24 @@ class Stop {
   }
 }
 
-function serve(deps: ServerDeps): Promise<HttpServer> {
+function serve(deps: ServerDeps, tls: TlsReloader | undefined): Promise<HttpServer> {
+  const { config, log } = deps;
   const handle = createRequestHandler({
     routes: (router) => registerServices(router, deps),
-    interceptors: [guard(deps.log), authentication(deps.pool)],
+    interceptors: [guard(log), authentication(deps.pool, log)],
     shutdownSignal: deps.shutdownSignal,
-    log: deps.log,
+    log,
+    clientCertificates: config.tls?.clientCa !== undefined,
   });
-  return listen(deps.config.listen, handle, deps.log);
+  const times = { keepaliveMs: config.keepaliveMs, maxAgeMs: config.connectionMaxAgeMs };
+  return listen({ address: config.listen, handle, tls, times, log });
 }
 
 interface Running {
+  config: Config;
   log: Logger;
   stop: Stop;
+  tls: TlsReloader | undefined;
   http: HttpServer;
   maintenance: Promise<void>;
   warmingFeed: WarmingFeed;
@@ -123,10 +136,11 @@ interface Running {
   database: Database;
 }
 
-async function closeAll({ log, stop, http, maintenance, warmingFeed, pools, database }: Running): Promise<void> {
+async function closeAll({ config, log, stop, tls, http, maintenance, warmingFeed, pools, database }: Running): Promise<void> {
   const drained = http.drain();
   stop.drain.abort();
-  const inTime = await runPhase(log, "drain", drainMs, () => drained);
+  tls?.close();
+  const inTime = await runPhase(log, "drain", config.drainMs, () => drained);
   stop.abort.abort(toConnectError(new DomainError("UNAVAILABLE", "The server is stopping. Try again.", { reason: "SERVER_STOPPING" })));
   if (!inTime) await runPhase(log, "abort", abortMs, () => drained);
   http.destroy();

@@ -12,7 +12,7 @@ export type LocalKeys = Record<KeyScope, string> & { server: string };
 
 /**
  * Makes sure that the tenant `dev` exists and that `<dataDir>/keys.json` (readable by its owner only) has a working key of
- * each scope; keys that still work are kept. `server` is the host:port that goes into the file.
+ * each scope; keys that still work are kept. `server` is what goes into the file: the address as clients name it.
  */
 export async function ensureLocalKeys(pool: Pool, dataDir: string, server: string): Promise<{ file: string; keys: LocalKeys }> {
   const file = path.join(dataDir, "keys.json");
