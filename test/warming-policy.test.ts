@@ -250,6 +250,15 @@ test("pages of events and storms are whole, and filters that name nothing are re
   });
   expect(await stormPages).toEqual([1n, 2n]);
   expect(await eventPages).toEqual(Array.from({ length: 14 }, (_, i) => BigInt(i + 3)));
+  // Long names of users make a page end before it is too large for a message.
+  await pushAccesses(
+    share,
+    Array.from({ length: 5000 }, () => ({ path: share.paths[0] as string, user: "\u{1f600}".repeat(200), host: "h".repeat(400) })),
+  );
+  const { events, nextPageToken } = await client.unary(WarmingService.method.listWarmingEvents, { pageSize: 10_000 });
+  expect(events.length).toBeGreaterThan(100);
+  expect(events.length).toBeLessThan(5000);
+  expect(nextPageToken).not.toBe("");
   const refused = (request: object) => client.unary(WarmingService.method.listWarmingEvents, request);
   await expect(refused({ shareName: "none" })).rejects.toMatchObject({ code: "NOT_FOUND", reason: "SHARE_NOT_FOUND" });
   await expect(refused({ path: "/reel" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

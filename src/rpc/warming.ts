@@ -12,7 +12,7 @@ import type { WarmingStorm } from "../warming/warming-storm.js";
 import { type WatchItem, watchWarming } from "../warming/watch.js";
 import { caller, type ServerDeps } from "./context.js";
 import { optionalDate } from "./convert.js";
-import { countThatFit, decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
+import { countThatFit, decodePageToken, encodePageToken, pageSize, pageTokenNumber, type Sized } from "./pages.js";
 
 const defaultPageSize = 1000;
 const maxPageSize = 10_000;
@@ -29,7 +29,15 @@ export function warmingService({ pool, warmingFeed, drainSignal }: ServerDeps): 
         user: request.user || undefined,
       };
       const events = await listEvents(pool, caller(call).tenantId, filter, pageTokenNumber(after), limit);
-      const page = events.slice(0, countThatFit(events, limit));
+      const texts = ({ dir_path, name, share_name, actor, host, rule_name }: WarmingEvent) => [
+        dir_path,
+        name,
+        share_name,
+        actor,
+        host,
+        rule_name,
+      ];
+      const page = events.slice(0, countThatFit(events.map(texts).map(sized), limit));
       const isLast = page.length === events.length && events.length < limit;
       return { events: page.map(toEvent), nextPageToken: tokenAfter(page, isLast) };
     },
@@ -37,7 +45,15 @@ export function warmingService({ pool, warmingFeed, drainSignal }: ServerDeps): 
       const limit = pageSize(request.pageSize, defaultPageSize, maxPageSize);
       const [after = "0"] = decodePageToken(request.pageToken, 1) ?? [];
       const storms = await listStorms(pool, caller(call).tenantId, request.shareName || undefined, pageTokenNumber(after), limit);
-      return { storms: storms.map(toStorm), nextPageToken: tokenAfter(storms, storms.length < limit) };
+      const page = storms.slice(
+        0,
+        countThatFit(
+          storms.map(({ share_name }) => sized([share_name])),
+          limit,
+        ),
+      );
+      const isLast = page.length === storms.length && storms.length < limit;
+      return { storms: page.map(toStorm), nextPageToken: tokenAfter(page, isLast) };
     },
     async *watchWarming({ shareName, afterPosition }, call) {
       const { tenantId, keyId } = caller(call);
@@ -56,6 +72,11 @@ export function warmingService({ pool, warmingFeed, drainSignal }: ServerDeps): 
       return { filesPerMinute };
     },
   };
+}
+
+/** What of a row is as long as somebody made it. */
+function sized([first, ...others]: (string | null)[]): Sized {
+  return { dir_path: first ?? "", name: others.join("") };
 }
 
 function tokenAfter(page: { position: bigint }[], isLast: boolean): string {
