@@ -6,7 +6,7 @@ import { plannable } from "../tier/transitions.js";
 import { isResident } from "../warming/residency.js";
 import { checkExpression, toPredicate } from "./cel/index.js";
 import { ageClassSql, sizeClassSql } from "./classes.js";
-import { fileColumns, lastUsedSql } from "./columns.js";
+import { fileColumns, lastUsedSql, pathSql } from "./columns.js";
 import { heldSql } from "./held.js";
 import type { AppliedRule } from "./rule-set.js";
 import type { RuleOrder } from "./rule-settings.js";
@@ -34,17 +34,22 @@ export interface ClassifyRequest {
   nowUnix: bigint;
 }
 
-/** SQL over `c`, `d` and `t` for each reason, true when it stands in the way, never null. Absent: nothing of the kind is possible. */
+/**
+ * SQL for each reason, true when it stands in the way, over `f`: columns of file_current, and of the file's tier object, which are null
+ * when there is none; dir_path too, if there are holds. Absent: nothing of the kind is possible.
+ */
 export function exclusionSql(request: ClassifyRequest, params: StatementParams): Partial<Record<ExclusionReason, string>> {
-  const held = heldSql(request.holdGlobs, request.share.case_sensitive, params);
+  const held = heldSql(request.holdGlobs, request.share.case_sensitive, pathSql("f", "f"), params);
+  const resident = isResident("f", `to_timestamp(${params.add(request.nowUnix)}::bigint)`);
   return {
-    missing: "c.missing_since_scan_id IS NOT NULL",
-    metadata_incomplete: "(NOT c.metadata_complete OR c.size_bytes IS NULL OR c.mtime_unix IS NULL)",
-    metadata_stale: "c.stale_metadata",
-    hard_links: "(coalesce(c.link_count, 1) > 1)",
-    tiered: "(coalesce(t.state IN ('PLANNED', 'STUBBED'), false))",
-    resident: isResident("t", `to_timestamp(${params.add(request.nowUnix)}::bigint)`),
-    target_pending: `(NOT ${plannable("t")} AND t.state NOT IN ('PLANNED', 'STUBBED'))`,
+    missing: "f.missing_since_scan_id IS NOT NULL",
+    metadata_incomplete: "(NOT f.metadata_complete OR f.size_bytes IS NULL OR f.mtime_unix IS NULL)",
+    metadata_stale: "f.stale_metadata",
+    hard_links: "f.link_count > 1",
+    // Most files have no object: one look is enough for them.
+    tiered: "(f.tier_id IS NOT NULL AND f.state IN ('PLANNED', 'STUBBED'))",
+    resident: `(f.tier_id IS NOT NULL AND ${resident})`,
+    target_pending: `(f.tier_id IS NOT NULL AND f.state NOT IN ('PLANNED', 'STUBBED') AND NOT ${plannable("f")})`,
     // The only one that looks at the path: last.
     ...(held === undefined ? {} : { held }),
   };
@@ -64,31 +69,50 @@ export function bitOf(place: number): bigint {
  *   tier_id, old_state       of the tier object; null when there is none
  */
 export function matchedSql(request: ClassifyRequest, params: StatementParams, onlyFileId?: bigint): string {
-  const { tenantId, share, nowUnix } = request;
-  const tenant = `${params.add(tenantId)}::uuid`;
-  const shareId = `${params.add(share.share_id)}::bigint`;
+  const { share, nowUnix } = request;
   const columns = fileColumns(share.share_name, params);
   const predicates = request.rules.map((rule) => toPredicate(checkExpression(rule.expression), columns, params, nowUnix));
   const reasons = Object.entries(exclusionSql(request, params));
   const cases = reasons.map(([reason, sql]) => `WHEN ${sql} THEN ${exclusionReasons.indexOf(reason as ExclusionReason) + 1}`);
-  const chosen = onlyFileId === undefined ? `(${predicates.join("\n OR ")})` : `c.file_current_id = ${params.add(onlyFileId)}::bigint`;
-  // Not joined unless somebody looks at paths.
-  const needsDir = [...predicates, ...cases].some((sql) => sql.includes("d.dir_path"));
-  const dirs = `JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id AND d.tenant_id = ${tenant} AND d.share_id = ${shareId}`;
-  return `SELECT c.tenant_id, c.file_current_id, ${maskSql(predicates, onlyFileId !== undefined)} AS mask, CASE ${cases.join("\n ")} ELSE 0 END AS reason,
-    coalesce(c.size_bytes, 0) AS size_bytes, coalesce(c.allocated_bytes, 0) AS allocated_bytes, coalesce(c.mtime_unix, 0) AS mtime_unix,
-    ${lastUsedSql} AS last_used, c.frn, ${ageClassSql(lastUsedSql, params.add(nowUnix))} AS age_class, ${sizeClassSql("coalesce(c.size_bytes, 0)")} AS size_class,
-    t.tier_id, t.state AS old_state
-  FROM file_current c
-  ${needsDir ? dirs : ""}
-  LEFT JOIN tier_object t ON t.tenant_id = c.tenant_id AND t.file_current_id = c.file_current_id AND t.tenant_id = ${tenant} AND t.share_id = ${shareId}
-  WHERE c.tenant_id = ${tenant} AND c.share_id = ${shareId} AND ${chosen}`;
+  const needsPath = cases.some((sql) => sql.includes("f.dir_path"));
+  const lastUsed = lastUsedSql("f");
+  return `SELECT f.tenant_id, f.file_current_id, f.mask, CASE ${cases.join("\n ")} ELSE 0 END AS reason,
+    coalesce(f.size_bytes, 0) AS size_bytes, coalesce(f.allocated_bytes, 0) AS allocated_bytes, coalesce(f.mtime_unix, 0) AS mtime_unix,
+    ${lastUsed} AS last_used, f.frn, ${ageClassSql(lastUsed, params.add(nowUnix))} AS age_class, ${sizeClassSql("coalesce(f.size_bytes, 0)")} AS size_class,
+    f.tier_id, f.state AS old_state
+  FROM (${maskedSql(request, params, predicates, needsPath, onlyFileId)}) f
+  ${onlyFileId === undefined ? "WHERE f.mask <> 0" : ""}`;
 }
 
-/** With one rule its WHERE has said it already. */
-function maskSql(predicates: string[], unfiltered: boolean): string {
-  if (predicates.length === 1 && !unfiltered) return "1::bigint";
-  return predicates.map((predicate, place) => `CASE WHEN ${predicate} THEN ${bitOf(place)}::bigint ELSE 0 END`).join(" | ");
+/** With one rule a WHERE is all. With several each is asked once for each file: behind OFFSET '0' (see count.ts), or a mask would be calculated anew wherever it is used. */
+function maskedSql(
+  { tenantId, share }: ClassifyRequest,
+  params: StatementParams,
+  predicates: string[],
+  needsPath: boolean,
+  onlyFileId: bigint | undefined,
+): string {
+  const tenant = `${params.add(tenantId)}::uuid`;
+  const shareId = `${params.add(share.share_id)}::bigint`;
+  const single = predicates.length === 1 && onlyFileId === undefined;
+  const mask = predicates.map((predicate, place) => `CASE WHEN ${predicate} THEN ${bitOf(place)}::bigint ELSE 0 END`).join(" | ");
+  const only = single
+    ? `AND ${predicates[0]}`
+    : onlyFileId === undefined
+      ? ""
+      : `AND c.file_current_id = ${params.add(onlyFileId)}::bigint`;
+  // Not joined unless somebody looks at paths.
+  const dirs =
+    needsPath || mask.includes("d.dir_path")
+      ? `JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id AND d.tenant_id = ${tenant} AND d.share_id = ${shareId}`
+      : "";
+  return `SELECT c.tenant_id, c.file_current_id, c.name, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix, c.frn, c.link_count, c.metadata_complete,
+      c.stale_metadata, c.missing_since_scan_id, ${needsPath ? "d.dir_path," : ""} t.tier_id, t.state, t.wanted_action, t.resident_until_utc,
+      ${single ? "1::bigint" : mask} AS mask
+    FROM file_current c ${dirs}
+    LEFT JOIN tier_object t ON t.tenant_id = c.tenant_id AND t.file_current_id = c.file_current_id AND t.tenant_id = ${tenant} AND t.share_id = ${shareId}
+    WHERE c.tenant_id = ${tenant} AND c.share_id = ${shareId} ${only}
+    ${single ? "" : "OFFSET '0'"}`;
 }
 
 const matchedColumns =

@@ -2,8 +2,13 @@
 import type { Columns } from "./cel/index.js";
 import type { StatementParams } from "./statement.js";
 
-export const pathSql = "(CASE d.dir_path WHEN '/' THEN '' ELSE d.dir_path END || '/' || c.name)";
-export const lastUsedSql = "GREATEST(coalesce(c.atime_unix, 0), coalesce(c.mtime_unix, 0))";
+export function pathSql(file: string, dir: string): string {
+  return `(CASE ${dir}.dir_path WHEN '/' THEN '' ELSE ${dir}.dir_path END || '/' || ${file}.name)`;
+}
+
+export function lastUsedSql(file: string): string {
+  return `GREATEST(coalesce(${file}.atime_unix, 0), coalesce(${file}.mtime_unix, 0))`;
+}
 
 /** Nothing is ever null: what is absent is '' or 0. `tierState` is SQL. */
 export function fileColumns(shareName: string, params: StatementParams, tierState = "coalesce(t.state, '')"): Columns {
@@ -12,7 +17,7 @@ export function fileColumns(shareName: string, params: StatementParams, tierStat
     get share() {
       return `${params.add(shareName)}::text`;
     },
-    path: pathSql,
+    path: pathSql("c", "d"),
     dir: "d.dir_path",
     name: "c.name",
     extension: "c.file_extension",
@@ -21,7 +26,7 @@ export function fileColumns(shareName: string, params: StatementParams, tierStat
     atime: "coalesce(c.atime_unix, 0)",
     mtime: "coalesce(c.mtime_unix, 0)",
     ctime: "coalesce(c.ctime_unix, 0)",
-    last_used: lastUsedSql,
+    last_used: lastUsedSql("c"),
     tier_state: tierState,
   };
 }

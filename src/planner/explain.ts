@@ -89,9 +89,12 @@ async function conditionsOf(client: ClientBase, situation: Situation, file: Expl
   const excluded = exclusionSql(situation, params);
   const columns = Object.entries(excluded).map(([reason, sql]) => `${sql} AS ${reason}`);
   const { rows } = await client.query<Partial<Record<ExclusionReason, boolean>>>(
-    `SELECT ${columns.join(", ")} FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
-     LEFT JOIN tier_object t ON t.tenant_id = c.tenant_id AND t.file_current_id = c.file_current_id
-     WHERE c.tenant_id = ${params.add(situation.tenantId)} AND c.file_current_id = ${params.add(file.file_current_id)}`,
+    `SELECT ${columns.join(", ")} FROM (
+       SELECT c.*, d.dir_path, t.tier_id, t.state, t.wanted_action, t.resident_until_utc
+       FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
+       LEFT JOIN tier_object t ON t.tenant_id = c.tenant_id AND t.file_current_id = c.file_current_id
+       WHERE c.tenant_id = ${params.add(situation.tenantId)} AND c.file_current_id = ${params.add(file.file_current_id)}
+     ) f`,
     params.values,
   );
   return exclusionReasons.map((reason) => ({

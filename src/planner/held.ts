@@ -1,21 +1,20 @@
 /** Whether a hold covers a path: once in SQL, for many files, and once here, to name the holds of one. */
 import { foldCase } from "../paths.js";
 import { globEnds, globMatches, globRegex } from "./cel/glob.js";
-import { pathSql } from "./columns.js";
 import type { StatementParams } from "./statement.js";
 
 /** More alternatives than this in one regular expression take PostgreSQL long to prepare. */
 const globsPerRegex = 50;
 
-/** SQL over `c` and `d`, never null; undefined when there is nothing to look at. */
-export function heldSql(globs: string[], caseSensitive: boolean, params: StatementParams): string | undefined {
+/** SQL, never null, of the SQL `path`; undefined when there is nothing to look at. */
+export function heldSql(globs: string[], caseSensitive: boolean, path: string, params: StatementParams): string | undefined {
   // What lies below a directory, as nearly every hold says: a comparison of beginnings costs a tenth of a regular expression.
   const isBelow = (glob: string) => caseSensitive && globEnds(glob).below;
-  const below = globs.filter(isBelow).map((glob) => `starts_with(${pathSql}, ${params.add(globEnds(glob).prefix)}::text)`);
+  const below = globs.filter(isBelow).map((glob) => `starts_with(${path}, ${params.add(globEnds(glob).prefix)}::text)`);
   const regexes = globs.filter((glob) => !isBelow(glob)).map((glob) => (caseSensitive ? globRegex(glob) : eitherCase(globRegex(glob))));
   const matched: string[] = [];
   for (let at = 0; at < regexes.length; at += globsPerRegex)
-    matched.push(`${pathSql} ~ ${params.add(regexes.slice(at, at + globsPerRegex).join("|"))}::text`);
+    matched.push(`${path} ~ ${params.add(regexes.slice(at, at + globsPerRegex).join("|"))}::text`);
   const all = [...below, ...matched];
   return all.length === 0 ? undefined : `(${all.join(" OR ")})`;
 }

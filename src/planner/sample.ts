@@ -17,7 +17,7 @@ export async function loadSample(client: ClientBase, tenantId: string, srcType: 
   // A handful of rows by their keys: the one statement here for which a nested loop is right.
   await client.query("SET LOCAL enable_nestloop = on");
   const { rows } = await client.query<{ file_current_id: bigint; dir_path: string; name: string; size_bytes: bigint; last_used: bigint }>(
-    `SELECT c.file_current_id, d.dir_path, c.name, coalesce(c.size_bytes, 0) AS size_bytes, ${lastUsedSql} AS last_used
+    `SELECT c.file_current_id, d.dir_path, c.name, coalesce(c.size_bytes, 0) AS size_bytes, ${lastUsedSql("c")} AS last_used
      FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (file_current_id, ordinal)
      JOIN file_current c ON c.file_current_id = wanted.file_current_id
      JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id

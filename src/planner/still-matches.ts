@@ -1,7 +1,7 @@
 /** Whether planned files still satisfy what they were planned by, asked as a mover claims them. */
 import type { ClientBase } from "pg";
 import { checkExpression, toPredicate } from "./cel/index.js";
-import { fileColumns } from "./columns.js";
+import { fileColumns, pathSql } from "./columns.js";
 import { heldSql } from "./held.js";
 import { loadHolds } from "./holds.js";
 import { loadRuleVersions } from "./rule-rows.js";
@@ -66,6 +66,7 @@ async function matchingOf(
   const held = heldSql(
     holds.map(({ path_glob }) => path_glob),
     group.case_sensitive,
+    pathSql("c", "d"),
     params,
   );
   const { rows } = await client.query<{ tier_id: bigint }>(
