@@ -2,6 +2,7 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Pool } from "pg";
 import type { Config } from "../config.js";
+import type { Health } from "../health/health.js";
 import type { Logger } from "../log.js";
 import type { Caller } from "../tenancy/keys.js";
 import type { WarmingFeed } from "../warming/feed.js";
@@ -26,6 +27,7 @@ export interface ServerDeps {
   pool: Pool;
   ingestPool: Pool;
   warmingFeed: WarmingFeed;
+  health: Health;
   config: Config;
   log: Logger;
   /** Aborts when the server begins to stop: long streams end what they are at, and no more. */

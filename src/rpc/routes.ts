@@ -10,14 +10,18 @@ import { ShareService } from "../gen/frostline/v1/share_pb.js";
 import { TenantService } from "../gen/frostline/v1/tenant_pb.js";
 import { TierService } from "../gen/frostline/v1/tier_pb.js";
 import { WarmingService } from "../gen/frostline/v1/warming_pb.js";
+import { Health } from "../gen/grpc/health/v1/health_pb.js";
+import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
 import { IngestConnections } from "../ingest/connections.js";
 import { stillMatches } from "../planner/still-matches.js";
 import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
 import { fileService } from "./file.js";
+import { healthService } from "./health.js";
 import { plannerService } from "./planner.js";
 import { ScanServiceView } from "./push-view.js";
+import { reflectionService } from "./reflection.js";
 import { ruleService } from "./rule.js";
 import { scanService } from "./scan.js";
 import { shareService } from "./share.js";
@@ -35,6 +39,8 @@ export const services = [
   PlannerService,
   TierService,
   WarmingService,
+  Health,
+  ServerReflection,
 ] as const;
 
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
@@ -54,4 +60,6 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   router.service(PlannerService, plannerService(deps));
   router.service(TierService, tierService(deps, stillMatches));
   router.service(WarmingService, warmingService(deps));
+  router.service(Health, healthService(deps, services));
+  router.service(ServerReflection, reflectionService(services, drainSignal));
 }

@@ -19,6 +19,8 @@ const platformAdmin: Access = { scopes: ["admin"], platform: true };
 const readerOrAgent: Access = { scopes: ["reader", "agent"] };
 /** Movers run where the files are, as agents do. */
 const mover: Access = { scopes: ["agent", "operator"] };
+/** Probes have no keys; and what the contract is stands in public. */
+const anyone: Access = { scopes: [], anyone: true };
 
 /** By `service type name/method name`. */
 export const access: ReadonlyMap<string, Access> = new Map([
@@ -71,4 +73,7 @@ export const access: ReadonlyMap<string, Access> = new Map([
   ["frostline.v1.FileService/GetFile", reader],
   ["frostline.v1.FileService/StreamSnapshot", reader],
   ["frostline.v1.FileService/StreamDiff", reader],
+  ["grpc.health.v1.Health/Check", anyone],
+  ["grpc.health.v1.Health/Watch", anyone],
+  ["grpc.reflection.v1.ServerReflection/ServerReflectionInfo", anyone],
 ]);

@@ -1,9 +1,11 @@
 /** Composes a server of its parts, and takes it apart again in order. */
 import { setMaxListeners } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../config.js";
 import { createPools, type Pools } from "../db/pool.js";
 import { assertRuntimeRole } from "../db/roles.js";
 import { DomainError } from "../errors.js";
+import { Health } from "../health/health.js";
 import type { Logger } from "../log.js";
 import { maintain } from "../maintenance/run.js";
 import type { ServerDeps } from "../rpc/context.js";
@@ -19,6 +21,8 @@ import { type HttpServer, listen } from "./http.js";
 import { runPhase } from "./phases.js";
 import { type TlsReloader, watchTls } from "./tls.js";
 
+/** On top of the delay that is asked for. */
+const healthMs = 1_000;
 /** From the abort of what is left to the end of its connections. */
 const abortMs = 2_000;
 /** A background job's transaction, once it is told to end. */
@@ -59,6 +63,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     onIdleError: (error) => log.warn({ err: error }, "an idle database connection broke"),
   });
   const warmingFeed = new WarmingFeed({ connection: pools.listener, log });
+  const health = new Health(pools.listener, log);
   let http: HttpServer | undefined;
   try {
     await assertRuntimeRole(pools.query);
@@ -67,6 +72,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       pool: pools.query,
       ingestPool: pools.ingest,
       warmingFeed,
+      health,
       config,
       log,
       drainSignal: stop.drain.signal,
@@ -85,7 +91,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     });
     let closed: Promise<void> | undefined;
     const close = () => {
-      closed ??= closeAll({ config, log, stop, tls, http: listening, maintenance, warmingFeed, pools, database });
+      closed ??= closeAll({ config, log, stop, tls, health, http: listening, maintenance, warmingFeed, pools, database });
       return closed;
     };
     const reloadTls = async () => tls?.reload();
@@ -93,6 +99,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
   } catch (error) {
     tls?.close();
     http?.destroy();
+    await health.close();
     await warmingFeed.close();
     await pools.end();
     await database.stop();
@@ -129,6 +136,7 @@ interface Running {
   log: Logger;
   stop: Stop;
   tls: TlsReloader | undefined;
+  health: Health;
   http: HttpServer;
   maintenance: Promise<void>;
   warmingFeed: WarmingFeed;
@@ -136,7 +144,11 @@ interface Running {
   database: Database;
 }
 
-async function closeAll({ config, log, stop, tls, http, maintenance, warmingFeed, pools, database }: Running): Promise<void> {
+async function closeAll({ config, log, stop, tls, health, http, maintenance, warmingFeed, pools, database }: Running): Promise<void> {
+  await runPhase(log, "health", config.stopDelayMs + healthMs, async () => {
+    health.stop();
+    await delay(config.stopDelayMs);
+  });
   const drained = http.drain();
   stop.drain.abort();
   tls?.close();
@@ -146,6 +158,7 @@ async function closeAll({ config, log, stop, tls, http, maintenance, warmingFeed
   http.destroy();
   await runPhase(log, "background jobs", maintenanceMs, () => maintenance);
   await runPhase(log, "warming feed", feedMs, () => warmingFeed.close());
+  await runPhase(log, "health connection", feedMs, () => health.close());
   await runPhase(log, "pools", poolsMs, () => pools.end());
   await runPhase(log, "database", databaseMs, () => database.stop());
 }
