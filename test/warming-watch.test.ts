@@ -188,6 +188,52 @@ async function terminateListener(): Promise<void> {
   await expect.poll(terminate).toBe(1);
 }
 
+test("a watcher of one server is told at once what was pushed to another", async () => {
+  const share = await shareOf();
+  const second = await startTestServer({ database: server.database, tenant: share.tenant });
+  const watch = await openWatch({ server: second, tenant: share.tenant });
+  const startMs = performance.now();
+  await pushAccesses(share, [{ path: share.paths[0] as string }]);
+  expect(await watch.nextNews()).toMatchObject({ event: { position: 1n } });
+  // Without a notification it would be told when the watch next looks of itself, after 15 s.
+  expect(performance.now() - startMs).toBeLessThan(8000);
+  watch.close();
+  await second.close();
+});
+
+test("only what has warming events to tell waits for whoever is about to commit some, and only of the same tenant", async () => {
+  const share = await shareOf();
+  const quiet = await createWarmedShare(server, share.tenant, { shareName: "nothing stubbed", files: 1 });
+  await look(quiet, "UPDATE tier_object SET state = 'REHYDRATED' WHERE tenant_id = $1 AND share_id = $2", quiet.shareId);
+  const stranger = await shareOf();
+  await pushAccesses(share, [{ path: share.paths[0] as string }]);
+  let waited = true;
+  const waiting = await withClient(server.database.superuserUrl, async (client) => {
+    await client.query("BEGIN");
+    await client.query("SELECT FROM warming_position WHERE tenant_id = $1 FOR UPDATE", [share.tenant.tenantId]);
+    const push = pushAccesses(share, [{ path: share.paths[1] as string }]).finally(() => {
+      waited = false;
+    });
+    expect(await pushAccesses(quiet, [{ path: quiet.paths[0] as string }])).toMatchObject({ applied: 1n });
+    expect(await pushAccesses(stranger, [{ path: stranger.paths[0] as string }])).toMatchObject({ applied: 1n });
+    await expect.poll(() => waitersForRows()).toBeGreaterThan(0);
+    expect(waited).toBe(true);
+    await client.query("COMMIT");
+    return { push };
+  });
+  expect(await waiting.push).toMatchObject({ applied: 1n });
+});
+
+/** Transactions of the server that wait for another one's row. */
+async function waitersForRows(): Promise<number> {
+  return withClient(server.database.superuserUrl, async (client) => {
+    const { rows } = await client.query<{ waiting: number }>(
+      "SELECT count(*)::integer AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'warming_position'",
+    );
+    return rows[0]?.waiting ?? 0;
+  });
+}
+
 test("a watch of what cannot be is refused by name", async () => {
   const share = await shareOf();
   await expect(openWatch(share, { shareName: "none" })).rejects.toMatchObject({ code: "NOT_FOUND", reason: "SHARE_NOT_FOUND" });
