@@ -10,11 +10,9 @@ export async function pruneWaiting(client: ClientBase, tenantId: string, keepDay
   while (!signal.aborted) {
     await client.query(beginFor(tenantId));
     const { rowCount } = await client.query(
-      `DELETE FROM audit_waiting w USING (
-         SELECT share_id, dir_digest, name FROM audit_waiting
-         WHERE tenant_id = $1 AND recorded_utc < now() - make_interval(days => $2) ORDER BY recorded_utc LIMIT $3
-       ) old
-       WHERE w.tenant_id = $1 AND w.share_id = old.share_id AND w.dir_digest = old.dir_digest AND w.name = old.name`,
+      // By their place in the table: a join with itself compared each with each as long as there were no statistics.
+      `DELETE FROM audit_waiting WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+         SELECT ctid FROM audit_waiting WHERE tenant_id = $1 AND recorded_utc < now() - make_interval(days => $2) ORDER BY recorded_utc LIMIT $3))`,
       [tenantId, keepDays, batchRows],
     );
     await client.query("COMMIT");
