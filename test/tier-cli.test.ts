@@ -63,7 +63,9 @@ test("claim, report, list, rehydrate, cancel and delete-target", async () => {
   // Its copy is the only one.
   expect((await run("operator", ["delete-target", first], 1)).stderr).toContain("its copy is needed");
   await tier.look("UPDATE tier_object SET state = 'REHYDRATED', wanted_action = NULL WHERE tier_id = $1", [first]);
-  expect((await run("operator", ["delete-target", first])).lines).toMatchObject([{ wantedAction: "TIER_ACTION_DELETE_TARGET" }]);
+  expect((await run("operator", ["delete-target", first])).lines).toMatchObject([
+    { wantedAction: "TIER_ACTION_DELETE_TARGET", rehydrationCount: 0 },
+  ]);
 });
 
 test("pages: every object once, whatever the page's size", async () => {

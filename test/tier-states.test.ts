@@ -6,7 +6,7 @@ import { createPools, type Pools } from "../src/db/pool.js";
 import { inTenant } from "../src/db/tenant.js";
 import { TierReportCode, type TierReportSchema, TierService, TierState } from "../src/gen/frostline/v1/tier_pb.js";
 import { changeStates } from "../src/tier/change-state.js";
-import { type Cause, type TierState as StateName, tierStates } from "../src/tier/transitions.js";
+import { type Cause, mayChange, plannable, type TierState as StateName, tierStates } from "../src/tier/transitions.js";
 import { type Scope, withTierServer } from "./support/tier-server.js";
 
 const tier = withTierServer();
@@ -306,7 +306,24 @@ describe("requests", () => {
   });
 });
 
-/** The table of design, by hand: what the server itself may change. */
+test("a plan takes files whose objects are REHYDRATED or DELETED, and of which nothing is wanted", async () => {
+  const objects = new Map<bigint, Situation>();
+  for (const situation of situations) objects.set((await put(situation)).tierId, situation);
+  const rows = await tier.look<{ tier_id: string }>(`SELECT tier_id FROM tier_object t WHERE tier_id = ANY($1) AND ${plannable("t")}`, [
+    [...objects.keys()],
+  ]);
+  expect(rows.map(({ tier_id }) => objects.get(BigInt(tier_id))).sort()).toEqual(["DELETED/-", "REHYDRATED/-"]);
+  for (const [from, may] of [
+    [undefined, true],
+    ["PLANNED", false],
+    ["STUBBED", false],
+    ["REHYDRATED", true],
+    ["DELETED", true],
+  ] as const)
+    expect(mayChange(from, "PLANNED", "plan"), from).toBe(may);
+});
+
+/** What the server itself may change, by hand. */
 const changes: [StateName, StateName, Cause][] = [
   ["PLANNED", "STUBBED", "stubbed"],
   ["PLANNED", "DELETED", "cancelled"],

@@ -161,6 +161,8 @@ function toObject(row: TierObjectRow): MessageInitShape<typeof TierObjectSchema>
     attempts: row.attempts,
     ...timestampField("retryAfterTime", row.retry_after_utc),
     missing: row.missing,
+    ...timestampField("residentUntilTime", row.resident_until_utc),
+    rehydrationCount: row.rehydration_count,
   };
 }
 

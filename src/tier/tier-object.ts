@@ -35,6 +35,8 @@ export interface TierObjectRow {
   lease_until_utc: Date | null;
   attempts: number;
   retry_after_utc: Date | null;
+  resident_until_utc: Date | null;
+  rehydration_count: number;
 }
 
 /** Objects by id, ascending; those that do not exist are left out. */
@@ -43,7 +45,7 @@ export async function readTierObjects(client: ClientBase, tenantId: string, tier
     `SELECT t.tier_id, h.share_name, h.src_type, d.dir_path, c.name, c.missing_since_scan_id IS NOT NULL AS missing, t.file_current_id, t.state,
        t.wanted_action, t.target_uri, t.object_uri, t.state_reason, t.rule_id, r.rule_name, t.rule_version, t.planned_by, t.planned_utc, t.acted_utc,
        t.planned_size_bytes, t.planned_mtime_unix, t.planned_frn, t.stub_size_bytes, t.stub_mtime_unix, t.stub_frn, t.last_accessed_utc,
-       t.access_count, t.lease_holder, t.lease_until_utc, t.attempts, t.retry_after_utc
+       t.access_count, t.lease_holder, t.lease_until_utc, t.attempts, t.retry_after_utc, t.resident_until_utc, t.rehydration_count
      FROM unnest($2::bigint[]) AS wanted (tier_id)
      CROSS JOIN LATERAL (SELECT * FROM tier_object WHERE tenant_id = $1 AND tier_id = wanted.tier_id OFFSET 0) t
      CROSS JOIN LATERAL (SELECT * FROM file_current WHERE tenant_id = $1 AND tenant_id = t.tenant_id AND file_current_id = t.file_current_id OFFSET 0) c
