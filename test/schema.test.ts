@@ -177,7 +177,7 @@ function privilegeTests(): void {
       FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef`);
     expect(rows.map((row) => row.name)).toEqual(expect.arrayContaining(["authenticate_key", "list_tenants", "create_tenant"]));
     // ANALYZE and partitions are their table's owner's to do; these functions show no row of another tenant.
-    const ofOwner = ["analyze_tenant", "make_audit_log_partitions"];
+    const ofOwner = ["analyze_tenant", "make_audit_log_partitions", "drop_empty_audit_log_partitions"];
     const owner = (name: string) => (ofOwner.includes(name) ? "frostline_owner" : "frostline_maintenance");
     for (const row of rows) expect(row).toEqual({ name: row.name, owner: owner(row.name), pinned: true, everyone: false });
   });
@@ -227,5 +227,8 @@ function rowsOfOneShare(tenant: string, share: string): string {
     INSERT INTO warming_event (tenant_id, position, tier_id, share_id, event_utc, recorded_utc)
       SELECT tenant_id, 1, tier_id, share_id, now(), now() FROM tier_object WHERE tenant_id = '${tenant}';
     INSERT INTO warming_storm VALUES ('${tenant}', 2, ${share}, now(), now(), now(), 2, 1, 2, now());
-    INSERT INTO retention_policy (tenant_id, keep_scans) VALUES ('${tenant}', 3);`;
+    INSERT INTO retention_policy (tenant_id, keep_scans) VALUES ('${tenant}', 3);
+    INSERT INTO retention_bound (tenant_id, audit_log_days) VALUES ('${tenant}', 9);
+    INSERT INTO retention_job VALUES ('${tenant}', 'history', now(), 0, 0);
+    INSERT INTO erasure (tenant_id, kind, share_id, requested_by) VALUES ('${tenant}', 'SHARE', ${share}, 'who');`;
 }

@@ -4,6 +4,9 @@ import type { Pool, PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import type { Logger } from "../log.js";
 import { stillMatches } from "../planner/still-matches.js";
+import { dropEmptyMonths } from "../retention/drop-months.js";
+import { continueErasures } from "../retention/erase.js";
+import { applyRetention } from "../retention/run.js";
 import { newReconciled, type Reconciled } from "../tier/reconcile.js";
 import { makePartitions } from "./partitions.js";
 import { pruneProcessed } from "./prune-processed.js";
@@ -25,6 +28,8 @@ export interface MaintenanceResult {
   /** False when another server is at it; then nothing was done. */
   ran: boolean;
   partitionsMade: string[];
+  /** Months of the audit log that retention had emptied. */
+  partitionsDropped: string[];
   eventsPruned: number;
   /** Accesses that waited for a file in vain. */
   waitingPruned: number;
@@ -54,7 +59,14 @@ export async function runMaintenance({
   auditKeepDays,
   signal,
 }: Omit<MaintenanceOptions, "log" | "intervalMs">): Promise<MaintenanceResult> {
-  const result: MaintenanceResult = { ran: false, partitionsMade: [], eventsPruned: 0, waitingPruned: 0, tier: newReconciled() };
+  const result: MaintenanceResult = {
+    ran: false,
+    partitionsMade: [],
+    partitionsDropped: [],
+    eventsPruned: 0,
+    waitingPruned: 0,
+    tier: newReconciled(),
+  };
   const client = await pool.connect().catch((error) => {
     throw toDomainError(error);
   });
@@ -63,11 +75,15 @@ export async function runMaintenance({
     result.ran = await tryLock(client);
     if (result.ran) {
       result.partitionsMade = await makePartitions(client);
+      for (const tenantId of await listTenantIds(client)) await continueErasures({ client, tenantId, signal });
+      // Without those that were erased.
       for (const tenantId of await listTenantIds(client)) {
         result.eventsPruned += await pruneProcessed(client, tenantId, auditKeepDays, signal);
         result.waitingPruned += await pruneWaiting(client, tenantId, auditKeepDays, signal);
         await reconcileTier(client, tenantId, stillMatches, result.tier, signal);
+        await applyRetention(client, tenantId, signal);
       }
+      result.partitionsDropped = await dropEmptyMonths(client);
       await client.query("SELECT pg_advisory_unlock(hashtextextended('maintenance', 0))");
     }
     broken = false;

@@ -6,6 +6,7 @@
  * stands in for them.
  */
 import { plannerInvariants } from "./planner-invariants.js";
+import { retentionInvariants } from "./retention-invariants.js";
 import { warmingInvariants } from "./warming-invariants.js";
 
 export interface Invariant {
@@ -105,7 +106,7 @@ export const invariants: Invariant[] = [
     sql: `SELECT format('scan %s writer %s: next chunk %s, %s in the ledger, highest %s', w.scan_id, w.writer, w.next_chunk_no, count(l.chunk_no), max(l.chunk_no)) AS row
       FROM scan_writer w LEFT JOIN ingest_chunk l ON l.tenant_id = w.tenant_id AND l.scan_id = w.scan_id AND l.writer = w.writer
       JOIN scan s ON s.tenant_id = w.tenant_id AND s.scan_id = w.scan_id
-      WHERE w.tenant_id = $1 AND s.history_purged_utc IS NULL
+      WHERE w.tenant_id = $1 AND s.ledger_pruned_utc IS NULL
       GROUP BY w.scan_id, w.writer, w.next_chunk_no HAVING count(l.chunk_no) <> w.next_chunk_no OR coalesce(max(l.chunk_no), -1) <> w.next_chunk_no - 1`,
   },
   {
@@ -128,7 +129,7 @@ export const invariants: Invariant[] = [
     holds: "a scan's counts of refused records and unreadable directories are what it lists",
     sql: `SELECT format('scan %s: refused %s, unreadable %s; listed %s', s.scan_id, s.refused, s.unreadable, count(p.scan_id)) AS row
       FROM scan s LEFT JOIN scan_problem p ON p.tenant_id = s.tenant_id AND p.scan_id = s.scan_id
-      WHERE s.tenant_id = $1 GROUP BY s.scan_id, s.refused, s.unreadable
+      WHERE s.tenant_id = $1 AND s.problems_pruned_utc IS NULL GROUP BY s.scan_id, s.refused, s.unreadable
       HAVING count(*) FILTER (WHERE NOT p.unreadable) <> s.refused OR count(*) FILTER (WHERE p.unreadable) <> s.unreadable`,
   },
   {
@@ -169,4 +170,5 @@ export const invariants: Invariant[] = [
   },
   ...plannerInvariants,
   ...warmingInvariants,
+  ...retentionInvariants,
 ];
