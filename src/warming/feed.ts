@@ -27,6 +27,8 @@ export class WarmingFeed {
   readonly #stop = new AbortController();
   #watchers = 0;
   #up = false;
+  /** Said once: what follows are the attempts to get it back. */
+  #saidDown = false;
   #listening: Promise<void> | undefined;
 
   constructor(options: FeedOptions) {
@@ -69,11 +71,12 @@ export class WarmingFeed {
       },
       onUp: () => {
         this.#up = true;
+        this.#saidDown = false;
         this.#tellAll();
       },
       onDown: (error) => {
-        // Said once: what follows are the attempts to get it back.
-        if (this.#up) log.warn({ err: error }, "the connection that listens for warming events broke; until it is back, watches poll");
+        if (!this.#saidDown) log.warn({ err: error }, "no connection listens for warming events; until one does, watches poll");
+        this.#saidDown = true;
         this.#up = false;
         this.#tellAll();
       },
