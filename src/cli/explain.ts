@@ -69,10 +69,10 @@ function explanationLines({ path, summary, conditions, rules }: ExplainResponse)
   ];
 }
 
-/** `+` what holds, `-` what does not, `!` what can be neither. */
+/** On one line. `+` what holds, `-` what does not, `!` what can be neither. */
 function termLine({ depth, line, column, holds, error, text, seen }: ExpressionTerm): string {
   const sign = error === "" ? (holds ? "+" : "-") : "!";
   const values = seen.map(({ variable, value }) => `${variable} = ${escaped(value)}`).join(", ");
   const notes = [values, error].filter((note) => note !== "").join("; ");
-  return `${"  ".repeat(depth + 1)}${sign} ${line}:${column}  ${escaped(text)}${notes === "" ? "" : `    [${notes}]`}`;
+  return `${"  ".repeat(depth + 1)}${sign} ${line}:${column}  ${escaped(text.replace(/\n\s*/g, " "))}${notes === "" ? "" : `    [${notes}]`}`;
 }

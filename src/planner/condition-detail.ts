@@ -11,9 +11,15 @@ export function detailOf(reason: ExclusionReason, file: ExplainedFile, { share, 
     case "metadata_incomplete":
       return file.metadata_complete ? "Size and times are known." : "Only audit events told of it: the next scan brings size and times.";
     case "metadata_stale":
-      return "Size and time of modification must not have changed since they were read; the next scan reads them again.";
+      return file.stale_metadata
+        ? "Written since the last scan: the next one reads size and times again."
+        : "Nothing was written since the last scan.";
     case "hard_links":
-      return file.link_count === null ? "The source does not tell how many names it has." : `It has ${file.link_count} name(s).`;
+      return file.link_count === null
+        ? "The source does not tell how many names it has."
+        : file.link_count === 1
+          ? "It has one name."
+          : `It has ${file.link_count} names.`;
     case "tiered":
       return file.state === null ? "It has never been planned." : `Its tier object is ${file.state}.`;
     case "resident":
@@ -24,7 +30,7 @@ export function detailOf(reason: ExclusionReason, file: ExplainedFile, { share, 
       return file.wanted_action === null ? "Nothing is to be done at the target." : `A mover is still to do ${file.wanted_action}.`;
     case "held": {
       const globs = coveringGlobs(holdGlobs, share.case_sensitive, file.path);
-      return globs.length === 0 ? `None of the share's ${holdGlobs.length} hold(s) covers it.` : `Held by ${globs.join(", ")}.`;
+      return globs.length === 0 ? `Of the share's holds (${holdGlobs.length}) none covers it.` : `Held by ${globs.join(", ")}.`;
     }
   }
 }

@@ -21,6 +21,7 @@ export interface ExplainedFile {
   ctime_unix: bigint | null;
   link_count: number | null;
   metadata_complete: boolean;
+  stale_metadata: boolean;
   missing_since_scan_id: bigint | null;
   /** Null: there is no tier object. */
   state: string | null;
@@ -56,7 +57,7 @@ async function findMissing(client: ClientBase, tenantId: string, share: Share, p
 export async function loadExplainedFile(client: ClientBase, { tenantId }: Situation, fileId: bigint): Promise<ExplainedFile> {
   const { rows } = await client.query<ExplainedFile>(
     `SELECT c.file_current_id, CASE d.dir_path WHEN '/' THEN '' ELSE d.dir_path END || '/' || c.name AS path, d.dir_path, c.name, c.file_extension,
-       c.owner, c.size_bytes, c.atime_unix, c.mtime_unix, c.ctime_unix, c.link_count, c.metadata_complete, c.missing_since_scan_id,
+       c.owner, c.size_bytes, c.atime_unix, c.mtime_unix, c.ctime_unix, c.link_count, c.metadata_complete, c.stale_metadata, c.missing_since_scan_id,
        t.state, t.wanted_action, t.resident_until_utc
      FROM file_current c JOIN dir d ON d.tenant_id = c.tenant_id AND d.dir_id = c.dir_id
      LEFT JOIN tier_object t ON t.tenant_id = c.tenant_id AND t.file_current_id = c.file_current_id
