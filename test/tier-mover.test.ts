@@ -13,6 +13,7 @@ import { runScan } from "../src/agent/push.js";
 import { walk } from "../src/agent/walk.js";
 import { ScanMode } from "../src/gen/frostline/v1/scan_pb.js";
 import { TierService } from "../src/gen/frostline/v1/tier_pb.js";
+import { violationsOf } from "./support/audited-share.js";
 import { withClient } from "./support/postgres.js";
 import { type Random, seededRandom } from "./support/random.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
@@ -249,6 +250,35 @@ test("a stub that was written to is not overwritten by its content", async () =>
   expect(fs.readFileSync(share.at("/file"), "utf8")).toBe("somebody's new work");
   expect(await share.scan()).toEqual({ ...unchanged, changed: 1n });
   expect(await share.states()).toEqual([{ state: "REHYDRATED", objects: "1" }]);
+});
+
+test("scans that run while movers work find nothing added, moved or gone, and show the files throughout", async () => {
+  const share = await Share.create("watched", randomFiles(seededRandom(), 150));
+  await share.scan();
+  const known = await share.inventory();
+  await share.plan();
+  let scans = 0;
+  const scanWhile = async (work: Promise<Moved>): Promise<Moved> => {
+    let done = false;
+    const ended = work.finally(() => {
+      done = true;
+    });
+    while (!done) {
+      const { changed, ...others } = await share.scan();
+      expect(others).toEqual({ added: 0n, removed: 0n, moved: 0n });
+      // A file that came back has another number.
+      expect(changed).toBeLessThanOrEqual(150n);
+      expect(await share.inventory()).toEqual(known);
+      scans += 1;
+    }
+    return ended;
+  };
+  expect(await scanWhile(share.move())).toEqual({ ...none, stubbed: 150 });
+  await share.rehydrateAll();
+  expect(await scanWhile(share.move())).toEqual({ ...none, rehydrated: 150 });
+  expect(scans).toBeGreaterThan(3);
+  expect(share.log).toEqual([]);
+  expect(await violationsOf(server.database)).toEqual([]);
 });
 
 test("movers that are killed at any moment lose nothing, and the next one goes on", async () => {
