@@ -49,6 +49,12 @@ test("a stored storm grows in a copy, keeps what it is known by, and never shrin
   expect(known).toEqual([stored(10, 14)]);
 });
 
+test("a storm of a clock that is far ahead ends with the year 9999", () => {
+  const beginsMicros = BigInt(Date.UTC(9999, 11, 31, 23, 58)) * 1000n;
+  const [storm] = addBusyMinutes([], [{ beginsMicros, files: 2n }]);
+  expect(new Date(Number((storm as Storm).untilMicros / 1000n)).toISOString()).toBe("9999-12-31T23:59:59.999Z");
+});
+
 test("a storm is on from its first moment to its last", () => {
   const storm = stored(10, 11);
   expect(

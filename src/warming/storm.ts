@@ -9,6 +9,8 @@ import type { Touch } from "./touch.js";
 
 export const minuteMicros = 60_000_000n;
 export const quietMicros = 5n * minuteMicros;
+/** The end of the year 9999, which accesses may have and messages can say. */
+const latestMicros = 253_402_300_799_999_999n;
 
 export interface Storm {
   /** Undefined until it is stored. */
@@ -53,6 +55,7 @@ export function addBusyMinutes(storms: readonly Storm[], busy: readonly BusyMinu
     }
     if (end > storm.overUntilMicros) storm.overUntilMicros = end;
     storm.untilMicros = storm.overUntilMicros + quietMicros;
+    if (storm.untilMicros > latestMicros) storm.untilMicros = latestMicros;
   }
   return known;
 }
