@@ -22,8 +22,15 @@ export function addServe(program: Command): void {
         const onHangUp = () => void server.reloadTls();
         if (config.tls !== undefined) process.on("SIGHUP", onHangUp);
         const keysFile = server.keys === undefined ? undefined : path.resolve(config.dataDir, "keys.json");
-        if (output.json) await output.print([JSON.stringify({ server: server.address, keysFile })]);
-        else await output.print([`Listening on ${server.address}`, ...(keysFile === undefined ? [] : [`Keys are in ${keysFile}`])]);
+        const { address, httpUrl } = server;
+        if (output.json) await output.print([JSON.stringify({ server: address, http: httpUrl, keysFile })]);
+        else {
+          await output.print([
+            `Listening on ${address}`,
+            ...(httpUrl === undefined ? [] : [`Probes and metrics are on ${httpUrl}`]),
+            ...(keysFile === undefined ? [] : [`Keys are in ${keysFile}`]),
+          ]);
+        }
         const stop = AbortSignal.any([interrupt.signal, server.failed]);
         if (!stop.aborted) await once(stop, "abort");
         if (interrupt.signal.aborted) output.note("Stopping: calls in progress may finish. A second signal quits at once.");

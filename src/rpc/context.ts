@@ -4,6 +4,7 @@ import type { Pool } from "pg";
 import type { Config } from "../config.js";
 import type { Health } from "../health/health.js";
 import type { Logger } from "../log.js";
+import type { Metrics } from "../metrics/metrics.js";
 import type { Caller } from "../tenancy/keys.js";
 import type { WarmingFeed } from "../warming/feed.js";
 
@@ -28,6 +29,7 @@ export interface ServerDeps {
   ingestPool: Pool;
   warmingFeed: WarmingFeed;
   health: Health;
+  metrics: Metrics;
   config: Config;
   log: Logger;
   /** Aborts when the server begins to stop: long streams end what they are at, and no more. */

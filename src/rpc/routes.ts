@@ -13,7 +13,7 @@ import { WarmingService } from "../gen/frostline/v1/warming_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
-import { IngestConnections } from "../ingest/connections.js";
+import { MeteredConnections } from "../metrics/metered-connections.js";
 import { stillMatches } from "../planner/still-matches.js";
 import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
@@ -46,9 +46,9 @@ export const services = [
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
   router.service(TenantService, tenantService(deps));
   router.service(ShareService, shareService(deps));
-  const { pool, ingestPool, config, drainSignal } = deps;
+  const { pool, ingestPool, config, metrics, drainSignal } = deps;
   // Scans and audit events share the connections that merge: so many work at once, whichever they are.
-  const connections = new IngestConnections(ingestPool, config.ingestPoolMax);
+  const connections = new MeteredConnections(ingestPool, config.ingestPoolMax, metrics);
   const ingest = { pool, connections, dirIds: new DirIds(), openStreams: { count: 0 }, drainSignal };
   router.service(ScanServiceView, scanService(deps, ingest));
   router.service(

@@ -3,6 +3,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { Pool } from "pg";
 import { DomainError } from "../errors.js";
 import type { Logger } from "../log.js";
+import type { Metrics } from "../metrics/metrics.js";
 import { callContextKey } from "../rpc/context.js";
 import { authenticate, type Caller } from "../tenancy/keys.js";
 import { requestIdKey } from "./guard.js";
@@ -13,7 +14,7 @@ import { type Access, access } from "./scopes.js";
  * Puts the caller into the call's context. Throws UNAUTHENTICATED or PERMISSION_DENIED. Caches nothing: a key that was
  * revoked is refused from the next call on. Who is refused is logged: when, from where and why, never with what key.
  */
-export function authentication(pool: Pool, log: Logger): Interceptor {
+export function authentication(pool: Pool, log: Logger, metrics: Metrics): Interceptor {
   return (next) => async (request) => {
     const method = `${request.service.typeName}/${request.method.name}`;
     const needed = access.get(method);
@@ -29,6 +30,7 @@ export function authentication(pool: Pool, log: Logger): Interceptor {
       }
     } catch (error) {
       if (error instanceof DomainError && (error.code === "UNAUTHENTICATED" || error.code === "PERMISSION_DENIED")) {
+        metrics.refused.inc({ reason: error.reason });
         log.info({ requestId, method, peer, code: error.code, reason: error.reason, certificateRefused }, "a call was refused");
       }
       throw error;

@@ -1,30 +1,38 @@
-/** The outermost layer of every call: gives it an id, logs it, and turns what it throws into a status. */
+/** The outermost layer of every call: gives it an id, logs and counts it, and turns what it throws into a status. */
 import { randomUUID } from "node:crypto";
 import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
 import { toDomainError } from "../db/errors.js";
 import { DomainError } from "../errors.js";
 import type { Logger } from "../log.js";
+import type { Metrics } from "../metrics/metrics.js";
 import { callContextKey } from "../rpc/context.js";
 import { clientGone, internalError, toConnectError } from "../rpc/errors.js";
 
 export const requestIdKey = createContextKey<string>("", { description: "request id" });
 
 /** Must be the first interceptor. */
-export function guard(log: Logger): Interceptor {
+export function guard(log: Logger, metrics: Metrics): Interceptor {
   return (next) => async (request) => {
     const requestId = randomUUID();
     request.contextValues.set(requestIdKey, requestId);
     const startMs = performance.now();
+    const method = `${request.service.typeName}/${request.method.name}`;
+    metrics.openCalls.inc({ method });
     const done = (error?: ConnectError) => {
+      const code = error === undefined ? "OK" : Code[error.code];
+      const durationMs = performance.now() - startMs;
+      metrics.openCalls.dec({ method });
+      metrics.calls.inc({ method, code });
+      metrics.callSeconds.observe({ method }, durationMs / 1000);
       const call = request.contextValues.get(callContextKey);
       log.debug(
         {
           requestId,
-          method: `${request.service.typeName}/${request.method.name}`,
+          method,
           tenantId: call?.tenantId,
           keyId: call?.keyId,
-          code: error === undefined ? "OK" : Code[error.code],
-          durationMs: Math.round(performance.now() - startMs),
+          code,
+          durationMs: Math.round(durationMs),
         },
         "call",
       );
@@ -48,13 +56,23 @@ export function guard(log: Logger): Interceptor {
 }
 
 /** A stream's errors come while it is read. */
-async function* guarded<T>(messages: AsyncIterable<T>, done: () => void, fail: (error: unknown) => ConnectError): AsyncGenerator<T> {
+async function* guarded<T>(
+  messages: AsyncIterable<T>,
+  done: (error?: ConnectError) => void,
+  fail: (error: unknown) => ConnectError,
+): AsyncGenerator<T> {
+  let left = true;
   try {
     yield* messages;
+    left = false;
+    done();
   } catch (error) {
+    left = false;
     throw fail(error);
+  } finally {
+    // Nobody reads on, and nothing was thrown.
+    if (left) done(clientGone(undefined));
   }
-  done();
 }
 
 function toStatus(error: unknown, requestId: string, log: Logger): ConnectError {

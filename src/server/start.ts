@@ -8,6 +8,8 @@ import { DomainError } from "../errors.js";
 import { Health } from "../health/health.js";
 import type { Logger } from "../log.js";
 import { maintain } from "../maintenance/run.js";
+import { Metrics } from "../metrics/metrics.js";
+import { addShareMetrics } from "../metrics/share-metrics.js";
 import type { ServerDeps } from "../rpc/context.js";
 import { toConnectError } from "../rpc/errors.js";
 import { registerServices } from "../rpc/routes.js";
@@ -18,6 +20,7 @@ import { authentication } from "./authenticate.js";
 import { type Database, openDatabase } from "./database.js";
 import { guard } from "./guard.js";
 import { type HttpServer, listen } from "./http.js";
+import { type HttpPort, openHttpPort } from "./http-port.js";
 import { runPhase } from "./phases.js";
 import { type TlsReloader, watchTls } from "./tls.js";
 
@@ -25,6 +28,8 @@ import { type TlsReloader, watchTls } from "./tls.js";
 const healthMs = 1_000;
 /** From the abort of what is left to the end of its connections. */
 const abortMs = 2_000;
+/** Its calls have been aborted by then. */
+const httpPortMs = 2_000;
 /** A background job's transaction, once it is told to end. */
 const maintenanceMs = 10_000;
 /** The end of one idle connection. */
@@ -36,6 +41,8 @@ const databaseMs = 60_000;
 export interface RunningServer {
   /** As clients name it: host:port, with `https://` before it when the server has TLS. */
   address: string;
+  /** http://host:port or https://host:port of the port for probes and metrics; undefined: there is none. */
+  httpUrl: string | undefined;
   /** Those of the embedded database's tenant, as in keys.json; undefined on a database of your own. */
   keys: LocalKeys | undefined;
   /** Aborts, with the error as its reason, when the server cannot go on: close it and exit. */
@@ -64,7 +71,9 @@ export async function startServer({ config, log }: { config: Config; log: Logger
   });
   const warmingFeed = new WarmingFeed({ connection: pools.listener, log });
   const health = new Health(pools.listener, log);
-  let http: HttpServer | undefined;
+  const metrics = new Metrics();
+  metrics.pools({ query: pools.query, ingest: pools.ingest });
+  let listeners: Listeners | undefined;
   try {
     await assertRuntimeRole(pools.query);
     const stop = new Stop();
@@ -73,15 +82,16 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       ingestPool: pools.ingest,
       warmingFeed,
       health,
+      metrics,
       config,
       log,
       drainSignal: stop.drain.signal,
       shutdownSignal: stop.abort.signal,
     };
-    const listening = await serve(deps, tls);
-    http = listening;
-    const keys = database.embedded ? (await ensureLocalKeys(pools.query, config.dataDir, listening.address)).keys : undefined;
-    log.info({ address: listening.address, embedded: database.embedded }, "listening");
+    const { http, httpPort } = await serve(deps, tls);
+    listeners = { http, httpPort };
+    const keys = database.embedded ? (await ensureLocalKeys(pools.query, config.dataDir, http.address)).keys : undefined;
+    log.info({ address: http.address, httpPort: httpPort?.url, embedded: database.embedded }, "listening");
     const maintenance = maintain({
       pool: pools.query,
       log,
@@ -91,14 +101,23 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     });
     let closed: Promise<void> | undefined;
     const close = () => {
-      closed ??= closeAll({ config, log, stop, tls, health, http: listening, maintenance, warmingFeed, pools, database });
+      closed ??= closeAll({ config, log, stop, tls, health, http, httpPort, maintenance, warmingFeed, pools, database });
       return closed;
     };
     const reloadTls = async () => tls?.reload();
-    return { address: listening.address, keys, failed: failure.signal, openCalls: listening.openCalls, reloadTls, close };
+    return {
+      address: http.address,
+      httpUrl: httpPort?.url,
+      keys,
+      failed: failure.signal,
+      openCalls: http.openCalls,
+      reloadTls,
+      close,
+    };
   } catch (error) {
     tls?.close();
-    http?.destroy();
+    listeners?.http.destroy();
+    listeners?.httpPort?.destroy();
     await health.close();
     await warmingFeed.close();
     await pools.end();
@@ -118,17 +137,42 @@ class Stop {
   }
 }
 
-function serve(deps: ServerDeps, tls: TlsReloader | undefined): Promise<HttpServer> {
-  const { config, log } = deps;
+interface Listeners {
+  http: HttpServer;
+  httpPort: HttpPort | undefined;
+}
+
+async function serve(deps: ServerDeps, tls: TlsReloader | undefined): Promise<Listeners> {
+  const { config, log, metrics, health } = deps;
   const handle = createRequestHandler({
     routes: (router) => registerServices(router, deps),
-    interceptors: [guard(log), authentication(deps.pool, log)],
+    interceptors: [guard(log, metrics), authentication(deps.pool, log, metrics)],
     shutdownSignal: deps.shutdownSignal,
     log,
     clientCertificates: config.tls?.clientCa !== undefined,
   });
   const times = { keepaliveMs: config.keepaliveMs, maxAgeMs: config.connectionMaxAgeMs };
-  return listen({ address: config.listen, handle, tls, times, log });
+  const http = await listen({ address: config.listen, handle, tls, times, log });
+  measure(deps, http, tls);
+  if (config.httpListen === undefined) return { http, httpPort: undefined };
+  try {
+    const { httpListen: address, corsOrigins } = config;
+    return { http, httpPort: await openHttpPort({ address, handle, health, metrics, tls, corsOrigins, log }) };
+  } catch (error) {
+    http.destroy();
+    throw error;
+  }
+}
+
+/** What is known here alone. */
+function measure({ metrics, health, pool, log }: ServerDeps, http: HttpServer, tls: TlsReloader | undefined): void {
+  addShareMetrics(metrics, pool, log);
+  metrics.gauge("frostline_serving", "1 when health is SERVING, else 0.", () => (health.state.serving ? 1 : 0));
+  metrics.gauge("frostline_connections", "HTTP/2 connections.", http.connections);
+  metrics.gauge("frostline_open_streams", "HTTP/2 streams, until they are closed.", http.openCalls);
+  if (tls === undefined) return;
+  const expires = () => tls.current().expires.getTime() / 1000;
+  metrics.gauge("frostline_tls_certificate_expiry_seconds", "When the server's certificate expires, in seconds since 1970.", expires);
 }
 
 interface Running {
@@ -138,13 +182,15 @@ interface Running {
   tls: TlsReloader | undefined;
   health: Health;
   http: HttpServer;
+  httpPort: HttpPort | undefined;
   maintenance: Promise<void>;
   warmingFeed: WarmingFeed;
   pools: Pools;
   database: Database;
 }
 
-async function closeAll({ config, log, stop, tls, health, http, maintenance, warmingFeed, pools, database }: Running): Promise<void> {
+async function closeAll(running: Running): Promise<void> {
+  const { config, log, stop, tls, health, http, httpPort, maintenance, warmingFeed, pools, database } = running;
   await runPhase(log, "health", config.stopDelayMs + healthMs, async () => {
     health.stop();
     await delay(config.stopDelayMs);
@@ -156,6 +202,9 @@ async function closeAll({ config, log, stop, tls, health, http, maintenance, war
   stop.abort.abort(toConnectError(new DomainError("UNAVAILABLE", "The server is stopping. Try again.", { reason: "SERVER_STOPPING" })));
   if (!inTime) await runPhase(log, "abort", abortMs, () => drained);
   http.destroy();
+  // Until here its probes told why.
+  await runPhase(log, "http port", httpPortMs, () => httpPort?.drain());
+  httpPort?.destroy();
   await runPhase(log, "background jobs", maintenanceMs, () => maintenance);
   await runPhase(log, "warming feed", feedMs, () => warmingFeed.close());
   await runPhase(log, "health connection", feedMs, () => health.close());

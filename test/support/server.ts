@@ -28,6 +28,8 @@ export interface TestServer extends TestTenant {
 export interface LocalServer extends TestServer {
   /** Calls whose stream is still open. */
   openCalls(): number;
+  /** Of the port for probes and metrics; empty without FROSTLINE_HTTP_LISTEN. */
+  httpUrl: string;
 }
 
 export interface SpawnedServer extends TestServer {
@@ -47,7 +49,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Loca
     const config = loadConfig(environment(database, options.env));
     const server = await startServer({ config, log: createLogger(config.logLevel) });
     const close = () => server.close().finally(release);
-    return { ...tenant, address: server.address, database, openCalls: server.openCalls, close };
+    return { ...tenant, address: server.address, httpUrl: server.httpUrl ?? "", database, openCalls: server.openCalls, close };
   } catch (error) {
     await release();
     throw error;

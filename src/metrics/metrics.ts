@@ -1,0 +1,100 @@
+/** What a server counts and measures of itself, for Prometheus. Each server has a registry of its own: tests run several. */
+import type { Pool } from "pg";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** From a look-up to a merge of a large segment. */
+const secondsBuckets = [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300];
+
+/** No label holds a key, a path or the name of a person; docs/operations.md has the list, and a test compares. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly calls = new Counter({
+    name: "frostline_calls_total",
+    help: "Calls that have ended, by method and gRPC status.",
+    labelNames: ["method", "code"] as const,
+    registers: [this.registry],
+  });
+  readonly callSeconds = new Histogram({
+    name: "frostline_call_seconds",
+    help: "Time from a call's arrival to its end; of a stream, as long as it was open.",
+    labelNames: ["method"] as const,
+    buckets: secondsBuckets,
+    registers: [this.registry],
+  });
+  readonly openCalls = new Gauge({
+    name: "frostline_open_calls",
+    help: "Calls under way, streams among them, by method.",
+    labelNames: ["method"] as const,
+    registers: [this.registry],
+  });
+  readonly refused = new Counter({
+    name: "frostline_refused_calls_total",
+    help: "Calls refused for want of a valid key, certificate or scope, by reason.",
+    labelNames: ["reason"] as const,
+    registers: [this.registry],
+  });
+  readonly mergeSeconds = new Histogram({
+    name: "frostline_merge_seconds",
+    help: "Time that a transaction of a scan or an audit batch had its connection, by outcome.",
+    labelNames: ["outcome"] as const,
+    buckets: secondsBuckets,
+    registers: [this.registry],
+  });
+  readonly mergeWaiting = new Gauge({
+    name: "frostline_merge_waiting",
+    help: "Transactions of scans and audit batches that wait for a connection.",
+    registers: [this.registry],
+  });
+  readonly readFailures = new Counter({
+    name: "frostline_metrics_read_failures_total",
+    help: "Scrapes that could not read the figures of shares and volumes out of the database; those are absent then.",
+    registers: [this.registry],
+  });
+
+  readonly #readers: (() => Promise<void>)[] = [];
+
+  constructor() {
+    // CPU, memory, garbage collection, and the delay of the event loop.
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** A gauge that is read when it is scraped. */
+  gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  /** Connections of the pools. */
+  pools(pools: Record<string, Pool>): void {
+    new Gauge({
+      name: "frostline_pool_connections",
+      help: "Connections to PostgreSQL by pool, in use or idle; waiting: callers that have none yet.",
+      labelNames: ["pool", "state"] as const,
+      registers: [this.registry],
+      collect() {
+        for (const [name, pool] of Object.entries(pools)) {
+          this.set({ pool: name, state: "idle" }, pool.idleCount);
+          this.set({ pool: name, state: "in_use" }, pool.totalCount - pool.idleCount);
+          this.set({ pool: name, state: "waiting" }, pool.waitingCount);
+        }
+      },
+    });
+  }
+
+  /** `read` fills gauges; it must not reject. */
+  beforeScrape(read: () => Promise<void>): void {
+    this.#readers.push(read);
+  }
+
+  /** All of it, in Prometheus' text format. */
+  async read(): Promise<{ contentType: string; text: string }> {
+    await Promise.all(this.#readers.map((read) => read()));
+    return { contentType: this.registry.contentType, text: await this.registry.metrics() };
+  }
+}
