@@ -7,6 +7,7 @@ import { readRulesFile } from "../src/cli/rules-file.js";
 import { packageRoot } from "../src/db/embedded.js";
 import { checkExpression } from "../src/planner/cel/index.js";
 import { exclusionReasons } from "../src/planner/classify.js";
+import { holdsOfShareAtMost } from "../src/planner/held.js";
 import { rulesInForceAtMost } from "../src/planner/rule.js";
 import { defaultRuleSettings } from "../src/planner/rule-settings.js";
 import { exclusionReason } from "../src/rpc/funnel.js";
@@ -91,4 +92,5 @@ test("it names every step of the funnel in its order, every refusal, and the lim
     ["NO_RULES", "NO_COMPLETE_SCAN", "SCAN_TOO_OLD", "PLAN_BRAKE", "PLAN_RUNNING"].map((reason) => `\`${reason}\``),
   );
   expect(page).toContain(`At most ${rulesInForceAtMost} rules are in force.`);
+  expect(page).toContain(`A share has at most ${holdsOfShareAtMost} holds.`);
 });

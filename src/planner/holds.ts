@@ -6,6 +6,7 @@ import { actorOf } from "../tenancy/actor.js";
 import { requireShare } from "../tenancy/shares.js";
 import { invalidField } from "../tenancy/validate.js";
 import { globFault } from "./cel/glob.js";
+import { holdsOfShareAtMost } from "./held.js";
 
 export interface Hold {
   hold_id: bigint;
@@ -16,7 +17,6 @@ export interface Hold {
   created_utc: Date;
 }
 
-const holdsOfShareAtMost = 500;
 const reasonCharsAtMost = 1000;
 
 /** Safe to repeat: the hold that is there stays as it is. Throws NOT_FOUND (share), INVALID_ARGUMENT, RESOURCE_EXHAUSTED (too many). */
