@@ -53,7 +53,7 @@ export function addPlans(program: Command): void {
           let left = options.limit ?? Number.POSITIVE_INFINITY;
           let pageToken = "";
           do {
-            const request = { shareName: options.share, pageSize: Math.min(100, left), pageToken };
+            const request = { shareName: options.share, pageSize: Math.min(50, left), pageToken };
             const page = await client.unary(PlannerService.method.listPlans, request);
             if (output.json) await output.printMessages(PlanRecordSchema, page.plans);
             else await output.print(planTable(page.plans).slice(pageToken === "" ? 0 : 1));

@@ -109,7 +109,7 @@ async function list({ global, output }: Context, options: { all: boolean }): Pro
   await withClient(global, "reader", async (client) => {
     let pageToken = "";
     do {
-      const page = await client.unary(RuleService.method.listRules, { includeRetired: options.all, pageSize: 1000, pageToken });
+      const page = await client.unary(RuleService.method.listRules, { includeRetired: options.all, pageSize: 200, pageToken });
       if (output.json) await output.printMessages(RuleSchema, page.rules);
       else await output.print(ruleTable(page.rules).slice(pageToken === "" ? 0 : 1));
       pageToken = page.nextPageToken;

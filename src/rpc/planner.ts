@@ -16,6 +16,9 @@ import { toFunnel, toRefusal, toSample, toTotals } from "./funnel.js";
 import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
 import { fromRuleSet } from "./rule-spec.js";
 
+/** A plan by 50 rules has up to some 50 KB, a message 4 MiB. */
+const plansOfPageAtMost = 50;
+
 export function plannerService({ pool }: ServerDeps): ServiceImpl<typeof PlannerService> {
   return {
     async preview({ shareName, candidate, sampleSize }, context) {
@@ -60,7 +63,7 @@ export function plannerService({ pool }: ServerDeps): ServiceImpl<typeof Planner
       return { plan: toRecord(plan), repeatedRequest: repeated };
     },
     async listPlans(request, context) {
-      const size = pageSize(request.pageSize, 20, 100);
+      const size = pageSize(request.pageSize, 20, plansOfPageAtMost);
       const [before] = decodePageToken(request.pageToken, 1) ?? [];
       const beforeNo = before === undefined ? undefined : Number(pageTokenNumber(before));
       const plans = await listPlans(pool, caller(context).tenantId, request.shareName, beforeNo, size);

@@ -21,6 +21,8 @@ import { timestampField } from "./convert.js";
 import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
 import { fromRuleSet, toSpec } from "./rule-spec.js";
 
+/** A rule has up to some 14 KB, a message 4 MiB. */
+const rulesOfPageAtMost = 200;
 const kinds: Record<RuleChange["kind"], RuleChangeKind> = {
   added: RuleChangeKind.ADDED,
   changed: RuleChangeKind.CHANGED,
@@ -64,7 +66,7 @@ export function ruleService({ pool }: ServerDeps): ServiceImpl<typeof RuleServic
   };
 
   async function listRules(request: ListRulesRequest, tenantId: string) {
-    const size = pageSize(request.pageSize, 100, 1000);
+    const size = pageSize(request.pageSize, 100, rulesOfPageAtMost);
     const before = decodePageToken(request.pageToken, 1)?.[0];
     if (!request.includeRetired) {
       const { rules, etag } = await listRulesInForce(pool, tenantId);

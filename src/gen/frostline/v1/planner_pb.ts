@@ -876,7 +876,7 @@ export type ListPlansRequest = Message<"frostline.v1.ListPlansRequest"> & {
   shareName: string;
 
   /**
-   * At most 100; 20 when 0.
+   * At most 50; 20 when 0.
    *
    * @generated from field: int32 page_size = 2;
    */
@@ -1139,7 +1139,8 @@ export const PlannerService: GenService<{
    * Plans the share's files for tiering. A repeated call with the same request_id returns the plan that it made.
    * Errors: NOT_FOUND (share), FAILED_PRECONDITION (reason NO_RULES, NO_COMPLETE_SCAN, SCAN_TOO_OLD, or PLAN_BRAKE:
    * more than the rules allow unless confirmed), ALREADY_EXISTS (reason REQUEST_ID_USED: for another share),
-   * ABORTED (reason PLAN_RUNNING: another plan of the share is being made), INVALID_ARGUMENT. Scope: operator.
+   * ABORTED (reason PLAN_RUNNING: another plan of the share is being made), UNAVAILABLE (movers changed objects that were
+   * about to be planned again: repeat the call), INVALID_ARGUMENT. Scope: operator.
    *
    * @generated from rpc frostline.v1.PlannerService.Plan
    */

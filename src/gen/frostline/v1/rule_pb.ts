@@ -406,7 +406,7 @@ export type ListRulesRequest = Message<"frostline.v1.ListRulesRequest"> & {
   includeRetired: boolean;
 
   /**
-   * At most 1,000; 100 when 0.
+   * At most 200; 100 when 0.
    *
    * @generated from field: int32 page_size = 3;
    */
