@@ -98,7 +98,7 @@ function historyTests(cluster: () => Cluster): void {
     const read = async () => {
       for await (const _ of streamSnapshot(pools.query, tenantId, scanId, never)) {
         await pools.ingest.query(
-          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'frostline' AND state = 'idle in transaction'",
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'frostline' AND state = 'idle in transaction'",
         );
       }
     };
