@@ -5,6 +5,7 @@ import { addAudit } from "./audit.js";
 import { addBootstrap } from "./bootstrap.js";
 import { addCursors } from "./cursors.js";
 import { addDemo } from "./demo.js";
+import { addErase } from "./erase.js";
 import { describeError } from "./errors.js";
 import { addExclusions } from "./exclusions.js";
 import { addExplain } from "./explain.js";
@@ -16,6 +17,7 @@ import { addKey } from "./key.js";
 import { addMigrate } from "./migrate.js";
 import { addPlan, addPlans } from "./plan.js";
 import { addCompare, addPreview } from "./preview.js";
+import { addRetention } from "./retention.js";
 import { addRules } from "./rules.js";
 import { addScan } from "./scan.js";
 import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
@@ -57,6 +59,8 @@ const commands = [
   addPlan,
   addPlans,
   addTier,
+  addRetention,
+  addErase,
 ];
 
 /** All commands; nothing is read or connected before one of them runs. */

@@ -4,6 +4,7 @@ import { DirIds } from "../db/id-blocks.js";
 import { AuditService } from "../gen/frostline/v1/audit_pb.js";
 import { FileService } from "../gen/frostline/v1/file_pb.js";
 import { PlannerService } from "../gen/frostline/v1/planner_pb.js";
+import { RetentionService } from "../gen/frostline/v1/retention_pb.js";
 import { RuleService } from "../gen/frostline/v1/rule_pb.js";
 import { ScanService } from "../gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../gen/frostline/v1/share_pb.js";
@@ -22,6 +23,7 @@ import { healthService } from "./health.js";
 import { plannerService } from "./planner.js";
 import { ScanServiceView } from "./push-view.js";
 import { reflectionService } from "./reflection.js";
+import { retentionService } from "./retention.js";
 import { ruleService } from "./rule.js";
 import { scanService } from "./scan.js";
 import { shareService } from "./share.js";
@@ -38,6 +40,7 @@ export const services = [
   RuleService,
   PlannerService,
   TierService,
+  RetentionService,
   WarmingService,
   Health,
   ServerReflection,
@@ -60,6 +63,7 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   router.service(PlannerService, plannerService(deps));
   router.service(TierService, tierService(deps, stillMatches));
   router.service(WarmingService, warmingService(deps));
+  router.service(RetentionService, retentionService(deps));
   router.service(Health, healthService(deps, services));
   router.service(ServerReflection, reflectionService(services, drainSignal));
 }
