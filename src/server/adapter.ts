@@ -69,26 +69,35 @@ async function respond(
   const refused = clientCertificates && authorized !== true ? String(authorizationError ?? "NO_CERTIFICATE") : undefined;
   const context = createContextValues().set(peerKey, { address: remoteAddress, certificateRefused: refused });
   const call = universalRequestFromNodeRequest(request, response, undefined, context);
-  if (isStream(call.body)) call.body = markGone(call.body);
+  if (isStream(call.body)) call.body = markGone(call.body, () => isBroken(request));
   const answer = await handler(call);
   await universalResponseToNodeResponse(isStream(answer.body) ? { ...answer, body: markGone(answer.body) } : answer, response);
 }
 
 /**
  * Whatever ends the reading of a request, or is thrown into an answer, comes from the connection: the client has gone.
- * Marked here, because the same errors of Node's streams elsewhere mean that the database has.
+ * Marked here, because the same errors of Node's streams elsewhere mean that the database has. Of a stream that is reset,
+ * the reading may also end as if all had been read; `broken` tells.
  */
-function markGone(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+function markGone(body: AsyncIterable<Uint8Array>, broken: () => boolean = () => false): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const bytes = body[Symbol.asyncIterator]();
       return {
-        next: () => bytes.next().catch(gone),
+        async next() {
+          const result = await bytes.next().catch(gone);
+          return result.done === true && broken() ? gone(new Error("the request broke off")) : result;
+        },
         throw: (error: unknown) => bytes.throw?.(clientGone(error)) ?? Promise.reject(clientGone(error)),
         return: (value?: unknown) => bytes.return?.(value) ?? Promise.resolve({ done: true, value }),
       };
     },
   };
+}
+
+/** While it is read to its end a stream is open: its answer is still to come. */
+function isBroken(request: NodeRequest): boolean {
+  return "stream" in request ? request.stream.closed || request.stream.destroyed : !request.complete;
 }
 
 function gone(error: unknown): never {
