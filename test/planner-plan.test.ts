@@ -91,6 +91,21 @@ test("a preview asks in one read-only transaction, for no lock, and leaves nothi
   expect(Number(after?.at) - Number(before?.at)).toBe(1);
 });
 
+test("the paths of a preview's samples fit in its answer, however long they are", async () => {
+  const shareId = await createShare(fixture, "long", { scanned: { files: 100, bytes: 10n ** 9n, endedUnix } });
+  const dir = `/${"d".repeat(250)}`.repeat(250);
+  for (let i = 0; i < 40; i += 1) {
+    const usedUnix = nowUnix - 86_400n * BigInt(Math.floor(2 ** (i / 3)));
+    await addFile(fixture, { shareId }, `${dir}/${i}`, { size_bytes: 4 ** (i % 13), atime_unix: usedUnix, mtime_unix: usedUnix });
+  }
+  const candidate = {
+    rules: Array.from({ length: 2 }, (_, i) => rule(`rule-${i}`, i, `size < ${4 ** (6 * (i + 1))}`)),
+    retireOthers: true,
+  };
+  const { samples } = await previewPlan(fixture.pool, fixture.tenant.tenantId, { shareName: "long", candidate, sampleSize: 100, nowUnix });
+  expect(samples.flat().length).toBe(Math.floor(1024 ** 2 / (dir.length + 3)));
+});
+
 test("the brake stops a plan beyond a part of the share's files, or of its bytes, until it is confirmed", async () => {
   const shareId = await createShare(fixture, "braked", { scanned: { files: 10, bytes: 10_000n, endedUnix } });
   for (const name of ["/a", "/b", "/c"]) await addFile(fixture, { shareId }, name);

@@ -4,7 +4,7 @@ import { readTenant } from "../db/tenant.js";
 import { bitOf, chosenSql, matchedSql, ruleBitSql } from "./classify.js";
 import { add, empty, type Totals } from "./funnel.js";
 import type { AppliedRule, RuleSet } from "./rule-set.js";
-import { loadSample, type SampleFile } from "./sample.js";
+import { loadSample, type SampleFile, sampleBudget } from "./sample.js";
 import { loadSituation, type Situation } from "./situation.js";
 import { plannerSettings, StatementParams } from "./statement.js";
 
@@ -45,12 +45,13 @@ export async function compareRules(
     const before = await loadSituation(client, tenantId, request.shareName, request.nowUnix);
     const after = await loadSituation(client, tenantId, request.shareName, request.nowUnix, request.candidate);
     const comparison: Comparison = { both: empty(), newlyPlanned: empty(), noLongerPlanned: empty(), differences: [] };
+    const budget = sampleBudget();
     for (const row of await differencesOf(client, before, after, request.sampleSize)) {
       const [old, now] = [ruleOf(before, row.before_bit), ruleOf(after, row.after_bit)];
       const totals = { files: row.files, bytes: BigInt(row.bytes), allocatedBytes: BigInt(row.allocated_bytes) };
       add(old === undefined ? comparison.newlyPlanned : now === undefined ? comparison.noLongerPlanned : comparison.both, totals);
       if (old?.name === now?.name) continue;
-      const sample = await loadSample(client, tenantId, before.share.src_type, row.file_ids);
+      const sample = await loadSample(client, tenantId, before.share.src_type, row.file_ids, budget);
       comparison.differences.push({ before: old, after: now, totals, sample });
     }
     return comparison;

@@ -4,7 +4,7 @@ import { readTenant } from "../db/tenant.js";
 import { countFunnel } from "./count.js";
 import type { Funnel } from "./funnel.js";
 import type { RuleSet } from "./rule-set.js";
-import { loadSample, type SampleFile } from "./sample.js";
+import { loadSample, type SampleFile, sampleBudget } from "./sample.js";
 import { loadSituation, type Refusal, refusalsOf } from "./situation.js";
 import { plannerSettings } from "./statement.js";
 
@@ -32,7 +32,7 @@ export async function previewPlan(pool: Pool, tenantId: string, request: Preview
     const funnel = await countFunnel(client, situation);
     const wanted = funnel.rules.map(({ sample }) => sample.slice(0, request.sampleSize));
     // A planned file is in the sample of one rule.
-    const files = await loadSample(client, tenantId, situation.share.src_type, wanted.flat());
+    const files = await loadSample(client, tenantId, situation.share.src_type, wanted.flat(), sampleBudget());
     const samples = wanted.map((ids) => files.filter(({ fileId }) => ids.includes(fileId)));
     return { funnel, samples, refusals: refusalsOf(situation, funnel.planned) };
   });

@@ -11,8 +11,23 @@ export interface SampleFile {
   lastUsedUnix: bigint;
 }
 
-/** In the order of `fileIds`. */
-export async function loadSample(client: ClientBase, tenantId: string, srcType: SourceType, fileIds: bigint[]): Promise<SampleFile[]> {
+/** What the paths of all samples of one answer may take together: a message has 4 MiB, a path up to 98 KiB. */
+export interface SampleBudget {
+  bytesLeft: number;
+}
+
+export function sampleBudget(): SampleBudget {
+  return { bytesLeft: 1024 * 1024 };
+}
+
+/** In the order of `fileIds`; without those whose paths no longer fit. */
+export async function loadSample(
+  client: ClientBase,
+  tenantId: string,
+  srcType: SourceType,
+  fileIds: bigint[],
+  budget: SampleBudget,
+): Promise<SampleFile[]> {
   if (fileIds.length === 0) return [];
   // A handful of rows by their keys: the one statement here for which a nested loop is right.
   await client.query("SET LOCAL enable_nestloop = on");
@@ -25,10 +40,16 @@ export async function loadSample(client: ClientBase, tenantId: string, srcType: 
     [tenantId, fileIds],
   );
   await client.query("SET LOCAL enable_nestloop = off");
-  return rows.map((row) => ({
+  const files = rows.map((row) => ({
     fileId: row.file_current_id,
     path: renderPath(srcType, row.dir_path, row.name),
     sizeBytes: row.size_bytes,
     lastUsedUnix: row.last_used,
   }));
+  return files.filter(({ path }) => {
+    const bytes = Buffer.byteLength(path);
+    if (bytes > budget.bytesLeft) return false;
+    budget.bytesLeft -= bytes;
+    return true;
+  });
 }
