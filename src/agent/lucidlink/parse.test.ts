@@ -101,6 +101,14 @@ test("what is done to the trail itself is no access, unless it is moved away", (
   expect(actionOf({ entryPath: "/a/.lucid_audit/x.log" })).toBe("READ");
 });
 
+test("what movers do with their own files is passed over, also as these take a tiered file's place", () => {
+  const actionOf = (operation: object) => AuditAction[parse(withOperation(operation)).event.action];
+  expect(actionOf({ action: "FileCreate", entryPath: "/.frostline/7.stub" })).toBe("UNSPECIFIED");
+  expect(actionOf({ action: "Move", entryPath: "/.frostline/7.stub", targetPath: "/film.mov" })).toBe("UNSPECIFIED");
+  expect(actionOf({ action: "Move", entryPath: "/film.mov", targetPath: "/.frostline/film.mov" })).toBe("MOVE");
+  expect(actionOf({ entryPath: "/a/.frostline/7.stub" })).toBe("READ");
+});
+
 test.each([
   ["", "the line is empty"],
   ["[1]", "not a JSON object"],

@@ -60,7 +60,8 @@ function readLine(line: Uint8Array): { fields: Fields; volumeId: string } | stri
   if (typeof actionName !== "string" || actionName === "") return `operation.action ${missingOr(actionName, "is no text")}`;
   const path = operation.entryPath;
   if (!isPath(path)) return `operation.entryPath ${missingOr(path, whatIsAPath)}`;
-  const action = isOfTrail(path, operation.targetPath) ? AuditAction.UNSPECIFIED : (actions.get(actionName) ?? AuditAction.UNSPECIFIED);
+  const passedOver = isOfTrail(path, operation.targetPath) || isWorkFile(path);
+  const action = passedOver ? AuditAction.UNSPECIFIED : (actions.get(actionName) ?? AuditAction.UNSPECIFIED);
   let targetPath = "";
   if (action === AuditAction.MOVE) {
     if (!isPath(operation.targetPath)) return `operation.targetPath ${missingOr(operation.targetPath, whatIsAPath)}`;
@@ -117,6 +118,14 @@ function isPath(value: unknown): value is string {
 /** The trail's own files: whoever reads the trail, this agent too, is told of in it. What is moved out of it counts. */
 function isOfTrail(path: string, targetPath: unknown): boolean {
   return isInTrail(path) && (typeof targetPath !== "string" || isInTrail(targetPath));
+}
+
+/**
+ * Movers make stubs, and files that come back, below this directory. What they move out of it takes a file's place and is the
+ * same file; the mover reports it. Taken for a move, it would end the file that was there.
+ */
+function isWorkFile(path: string): boolean {
+  return path === "/.frostline" || path.startsWith("/.frostline/");
 }
 
 function isInTrail(path: string): boolean {
