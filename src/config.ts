@@ -92,6 +92,9 @@ const environment = z.object({
   FROSTLINE_PREFETCH_IS_ACCESS: z.enum(["0", "1"], "expected 0 or 1").default("0"),
 });
 
+/** The variables that are read. */
+export const settingNames: readonly string[] = Object.keys(environment.shape);
+
 /** Settings from the environment; an empty variable counts as unset. Throws an Error that names each bad one, never with its value. */
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));

@@ -16,6 +16,7 @@ const pages = [
   "docs/audit.md",
   "docs/warming.md",
   "docs/tiering.md",
+  "docs/operations.md",
   "examples/mover/README.md",
   ...adr,
 ];

@@ -47,6 +47,8 @@ export interface RunningServer {
   keys: LocalKeys | undefined;
   /** Aborts, with the error as its reason, when the server cannot go on: close it and exit. */
   failed: AbortSignal;
+  /** What it measures of itself. */
+  metrics: Metrics;
   /** Calls whose stream is still open. */
   openCalls(): number;
   /** Looks at the certificate files now; nothing without TLS. Never throws. */
@@ -110,6 +112,7 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       httpUrl: httpPort?.url,
       keys,
       failed: failure.signal,
+      metrics,
       openCalls: http.openCalls,
       reloadTls,
       close,

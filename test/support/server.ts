@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { loadConfig } from "../../src/config.js";
 import { packageRoot } from "../../src/db/embedded.js";
 import { createLogger } from "../../src/log.js";
+import type { Metrics } from "../../src/metrics/metrics.js";
 import { startServer } from "../../src/server/start.js";
 import { createTestDatabase, type TestDatabase } from "./postgres.js";
 import { createTestTenant, type TestTenant } from "./tenant.js";
@@ -30,6 +31,7 @@ export interface LocalServer extends TestServer {
   openCalls(): number;
   /** Of the port for probes and metrics; empty without FROSTLINE_HTTP_LISTEN. */
   httpUrl: string;
+  metrics: Metrics;
 }
 
 export interface SpawnedServer extends TestServer {
@@ -49,7 +51,8 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Loca
     const config = loadConfig(environment(database, options.env));
     const server = await startServer({ config, log: createLogger(config.logLevel) });
     const close = () => server.close().finally(release);
-    return { ...tenant, address: server.address, httpUrl: server.httpUrl ?? "", database, openCalls: server.openCalls, close };
+    const { address, httpUrl = "", metrics, openCalls } = server;
+    return { ...tenant, address, httpUrl, metrics, database, openCalls, close };
   } catch (error) {
     await release();
     throw error;
