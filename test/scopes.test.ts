@@ -1,0 +1,65 @@
+/** Each scope tries each RPC, over the wire: what it may is what the table says. */
+
+import type { DescMethod } from "@bufbuild/protobuf";
+import * as grpc from "@grpc/grpc-js";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { services } from "../src/rpc/routes.js";
+import { access } from "../src/server/scopes.js";
+import { keyScopes } from "../src/tenancy/keys.js";
+import { type LocalServer, startTestServer } from "./support/server.js";
+
+const { PERMISSION_DENIED, UNAUTHENTICATED, UNIMPLEMENTED, OK } = grpc.status;
+const methods = services.flatMap((service): DescMethod[] => [...service.methods]);
+let server: LocalServer;
+let channel: grpc.Client;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  channel = new grpc.Client(server.address, grpc.credentials.createInsecure());
+});
+afterAll(async () => {
+  channel?.close();
+  await server?.close();
+});
+
+/** How the call ends that is sent an empty message, or nothing on a stream; OK as soon as a stream is answered. */
+function tryCall(method: DescMethod, key: string | undefined): Promise<grpc.status> {
+  const path = `/${method.parent.typeName}/${method.name}`;
+  const metadata = new grpc.Metadata();
+  if (key !== undefined) metadata.set("authorization", `Bearer ${key}`);
+  const bytes = (message: Buffer) => message;
+  const sends = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+  return new Promise((resolve) => {
+    const call = channel.makeBidiStreamRequest(path, bytes, bytes, metadata);
+    call.on("data", () => {
+      if (method.methodKind !== "server_streaming") return;
+      resolve(OK);
+      call.cancel();
+    });
+    call.on("error", () => {});
+    call.on("status", ({ code }) => resolve(code));
+    if (!sends) call.write(Buffer.alloc(0));
+    call.end();
+  });
+}
+
+const nameOf = (method: DescMethod) => `${method.parent.typeName}/${method.name}`;
+
+test.each(keyScopes)("%s may what the table says, and nothing else", async (scope) => {
+  expect(methods.length).toBeGreaterThan(40);
+  for (const method of methods) {
+    const needed = access.get(nameOf(method));
+    const allowed = needed?.anyone === true || ((scope === "admin" || needed?.scopes.includes(scope)) && needed?.platform !== true);
+    const code = await tryCall(method, server.keys[scope]);
+    expect(code === PERMISSION_DENIED, `${nameOf(method)}: ${grpc.status[code]}`).toBe(!allowed);
+    expect([UNAUTHENTICATED, UNIMPLEMENTED], nameOf(method)).not.toContain(code);
+  }
+});
+
+test("without a key everything is refused but health and reflection", async () => {
+  for (const method of methods) {
+    const code = await tryCall(method, undefined);
+    if (method.parent.typeName.startsWith("grpc.")) expect(code, nameOf(method)).toBe(OK);
+    else expect(code, nameOf(method)).toBe(UNAUTHENTICATED);
+  }
+});
