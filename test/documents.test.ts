@@ -17,6 +17,7 @@ const pages = [
   "docs/warming.md",
   "docs/tiering.md",
   "docs/operations.md",
+  "docs/retention.md",
   "examples/mover/README.md",
   ...adr,
 ];

@@ -70,7 +70,7 @@ async function openWatch(
   if (after !== undefined && after < 0n) throw invalidField("after_position", `is ${after}; positions are 1 or more, 0 is before all.`);
   return readTenant(pool, tenantId, async (client) => {
     const share = shareName === undefined ? undefined : await requireShare(client, tenantId, shareName);
-    const newest = await newestPosition(client, tenantId);
+    const { newest, pruned } = await readPositions(client, tenantId);
     if (after !== undefined && after > newest) {
       throw new DomainError(
         "OUT_OF_RANGE",
@@ -78,7 +78,8 @@ async function openWatch(
         { reason: "POSITION_UNKNOWN", metadata: { newest_position: String(newest) } },
       );
     }
-    return { shareId: share?.share_id, position: after ?? newest };
+    // From before all is from the oldest there is.
+    return { shareId: share?.share_id, position: after === 0n ? pruned : (after ?? newest) };
   });
 }
 
@@ -100,7 +101,14 @@ async function readPage(pool: Pool, { tenantId, keyId }: WatchRequest, shareId: 
       });
     }
     // First: what has a position up to this one is visible to every statement from now on.
-    const newest = await newestPosition(client, tenantId);
+    const { newest, pruned } = await readPositions(client, tenantId);
+    if (after < pruned) {
+      throw new DomainError(
+        "OUT_OF_RANGE",
+        `The watch is at ${after}; events up to ${pruned} are not kept any more, and some were not told. Go on from ${pruned}, or from 0.`,
+        { reason: "POSITIONS_PRUNED", metadata: { pruned_to_position: String(pruned) } },
+      );
+    }
     if (newest <= after) return { items: [], upTo: after, newest, last: true };
     const range = { after, upTo: newest, limit: pageEntries };
     const events = await readEvents(client, tenantId, { shareId }, range);
@@ -123,10 +131,11 @@ function inOrder(events: WarmingEvent[], storms: WarmingStorm[], upTo: bigint): 
     .map(({ item }) => item);
 }
 
-/** 0 before the first. */
-async function newestPosition(client: ClientBase, tenantId: string): Promise<bigint> {
-  const { rows } = await client.query<{ last_position: bigint }>("SELECT last_position FROM warming_position WHERE tenant_id = $1", [
-    tenantId,
-  ]);
-  return rows[0]?.last_position ?? 0n;
+/** The last one given away, 0 before the first; and up to where they may have been forgotten. */
+async function readPositions(client: ClientBase, tenantId: string): Promise<{ newest: bigint; pruned: bigint }> {
+  const { rows } = await client.query<{ newest: bigint; pruned: bigint }>(
+    "SELECT last_position AS newest, pruned_to_position AS pruned FROM warming_position WHERE tenant_id = $1",
+    [tenantId],
+  );
+  return rows[0] ?? { newest: 0n, pruned: 0n };
 }

@@ -483,7 +483,8 @@ export const WarmingService: GenService<{
    * at least every 15 seconds: from its position on a broken watch is resumed, and nothing is lost or comes twice.
    * Whoever reads slowly is sent everything all the same, out of the database and later, and is told with `behind`.
    * Errors: NOT_FOUND (share), OUT_OF_RANGE (`after_position` has not been given away yet: the database
-   * was set back; the message names the newest), RESOURCE_EXHAUSTED (the server has as many watchers as it may),
+   * was set back; the message names the newest. Reason POSITIONS_PRUNED: what came next was forgotten by retention),
+   * RESOURCE_EXHAUSTED (the server has as many watchers as it may),
    * UNAVAILABLE (the server stops: resume elsewhere), UNAUTHENTICATED (the key was revoked meanwhile). Scope: reader.
    *
    * @generated from rpc frostline.v1.WarmingService.WatchWarming
