@@ -8,6 +8,8 @@ import { planShare } from "../src/planner/plan.js";
 import { previewPlan } from "../src/planner/preview.js";
 import { generateShare, nowUnix, type PlannerFixture, plannerFixture, rule } from "./support/planner.js";
 
+const files = Number(process.env.FROSTLINE_TEST_PLANNER_FILES ?? 30_000);
+
 let fixture: PlannerFixture;
 beforeAll(async () => {
   fixture = await plannerFixture();
@@ -84,10 +86,12 @@ function lines(funnel: Funnel): string[] {
     .sort();
 }
 
-test("the funnel of five overlapping rules is what a statement by hand counts, and what a plan then writes", async () => {
+test("the funnel of five overlapping rules is what a statement by hand counts, and what a plan then writes", {
+  timeout: 300_000,
+}, async () => {
   const { pool, tenant, keyId, look } = fixture;
   const shareName = "generated";
-  const shareId = await generateShare(fixture, shareName, 30_000);
+  const shareId = await generateShare(fixture, shareName, files);
   await applyRuleSet(pool, tenant.tenantId, keyId, { rules, retireOthers: false }, undefined);
   for (const pathGlob of ["/Active/**", "/**/Project 7/**"])
     await addHold(pool, tenant.tenantId, keyId, { shareName, pathGlob, reason: "in use" });

@@ -157,7 +157,7 @@ export async function generateShare(fixture: PlannerFixture, shareName: string, 
        CROSS JOIN LATERAL (VALUES (0, 'PLANNED', 'STUB', NULL::timestamptz), (1, 'STUBBED', NULL, NULL), (2, 'STUBBED', 'REHYDRATE', NULL),
          (3, 'REHYDRATED', NULL, to_timestamp($4::bigint + 1)), (4, 'REHYDRATED', NULL, to_timestamp($4::bigint)),
          (5, 'REHYDRATED', 'DELETE_TARGET', to_timestamp($4::bigint - 1)), (6, 'DELETED', NULL, NULL), (7, 'DELETED', 'DELETE_TARGET', NULL)) s (kind, state, wanted, resident)
-       WHERE s.kind = (n * 7919) % 40`,
+       WHERE s.kind = (n::bigint * 7919) % 40`,
       [tenantId, shareId, fileBase, nowUnix, files],
     );
     await client.query("ANALYZE dir; ANALYZE file_current; ANALYZE tier_object");
