@@ -29,7 +29,7 @@ beforeAll(async () => {
   trail = generateTrail(2000, 800);
   scratch = await scratchDirectory();
   await writeTrail(scratch.path, trail.logs);
-  // Scans that are half way may have a connection each.
+  // The streams of one trail wait for one another, each with a connection.
   first = await spawnServer({ env: { FROSTLINE_INGEST_POOL: "16" } });
 });
 afterAll(async () => {
