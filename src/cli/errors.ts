@@ -36,8 +36,12 @@ export function describeError(error: unknown, verbose: boolean): { status: ExitS
 function rpcWords(error: RpcError): string {
   // A status without a reason did not come from Frostline: the transport made it.
   if (error.reason === "" && error.code === "UNAVAILABLE") {
+    if (/certificate/i.test(error.message)) {
+      return `The server cannot be trusted: ${error.message}\nIf an authority of your own has signed its certificate, name that with --ca or FROSTLINE_CA.`;
+    }
     return `The server cannot be reached: ${error.message}\nIs it running? \`frostline serve\` starts one here; --server or FROSTLINE_SERVER names another.`;
   }
+  if (error.reason === "CERTIFICATE_REFUSED") return `${error.message}\nName its files with --client-cert and --client-key.`;
   if (error.code === "UNAUTHENTICATED") return `${error.message}\nPass a valid key with --key or FROSTLINE_KEY.`;
   return error.message;
 }
