@@ -49,12 +49,12 @@ test("all is well after two scans", async () => {
 });
 
 /** An object of the file `kept`, and warming events of it: what stands behind `VALUES`, as (position, share, event, in_storm). */
-function warmed(values: string): string {
+function warmed(values: string, prunedTo = 0): string {
   return `WITH t AS (
       INSERT INTO tier_object (tenant_id, share_id, file_current_id, target_uri, state, planned_by)
       SELECT $1, $2, file_current_id, 's3://x', 'STUBBED', 'test' FROM file_current WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept' RETURNING *
     ), given AS (
-      INSERT INTO warming_position VALUES ($1, 2)
+      INSERT INTO warming_position VALUES ($1, 2, ${prunedTo})
     )
     INSERT INTO warming_event (tenant_id, position, tier_id, share_id, event_id, in_storm, event_utc, recorded_utc)
     SELECT t.tenant_id, e.position, t.tier_id, t.share_id + e.other_share, e.event_id, e.in_storm, now(), now()
@@ -107,6 +107,11 @@ const breakage: Record<string, string> = {
   "warming-positions": warmed("(3, 0, 'a', false)"),
   "warming_event-once": warmed("(1, 0, 'a', false), (2, 0, 'a', false)"),
   "warming_event-storm": warmed("(1, 0, 'a', true)"),
+  "purged-scans":
+    "UPDATE scan SET history_purged_utc = now() WHERE tenant_id = $1 AND scan_id = (SELECT max(scan_id) FROM scan WHERE tenant_id = $1 AND share_id = $2)",
+  "purged-versions":
+    "UPDATE share SET history_purged_to_scan_id = (SELECT max(scan_id) FROM scan WHERE tenant_id = $1 AND share_id = $2) WHERE tenant_id = $1 AND share_id = $2",
+  "warming-pruned": warmed("(1, 0, 'a', false)", 1),
   "staging-empty": "INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable) VALUES ($1, $2, true, false)",
 };
 

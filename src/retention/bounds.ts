@@ -37,7 +37,13 @@ export async function setBounds(
   tenantId: string,
   given: { [Name in keyof Bounds]?: number | undefined },
 ): Promise<Bounds> {
-  for (const [name, days] of Object.entries(given)) if (days !== undefined) assertDays(name, days);
+  for (const [name, days] of Object.entries(given)) {
+    if (days !== undefined)
+      assertDays(
+        name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+        days,
+      );
+  }
   await client.query(
     `INSERT INTO retention_bound AS b (tenant_id, audit_log_days, ledger_days, problem_days, warming_days, missing_days) VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (tenant_id) DO UPDATE SET audit_log_days = coalesce(excluded.audit_log_days, b.audit_log_days),

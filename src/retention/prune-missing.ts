@@ -49,9 +49,10 @@ async function findMissing({ client, tenantId }: Worker, shareId: bigint, missin
       AND c.updated_utc < now() - make_interval(days => $3)
       AND NOT EXISTS (SELECT FROM tier_object t WHERE t.tenant_id = $1 AND t.file_current_id = c.file_current_id)
       AND NOT EXISTS (SELECT FROM audit_log a WHERE a.tenant_id = $1 AND a.file_current_id = c.file_current_id)`;
+  await client.query("SET LOCAL statement_timeout = 0");
   const { rows } = await client.query<{ any: boolean }>(`SELECT EXISTS (${old}) AS any`, [tenantId, shareId, missingDays]);
   if (rows[0]?.any !== true) return false;
-  await client.query("SET LOCAL statement_timeout = 0; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off");
+  await client.query("SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off");
   await client.query(
     `DECLARE prunable NO SCROLL CURSOR WITH HOLD FOR ${old}
       AND NOT EXISTS (SELECT FROM file v WHERE v.tenant_id = $1 AND v.share_id = $2 AND v.file_current_id = c.file_current_id)`,

@@ -45,7 +45,9 @@ export function retentionService({ pool, drainSignal }: ServerDeps): ServiceImpl
     },
     async setRetentionBounds({ bounds }, context) {
       const { tenantId } = caller(context);
-      return { bounds: await inTenant(pool, tenantId, (client) => setBounds(client, tenantId, bounds ?? {})) };
+      const { auditLogDays, ledgerDays, problemDays, warmingDays, missingDays } = bounds ?? {};
+      const given = { auditLogDays, ledgerDays, problemDays, warmingDays, missingDays };
+      return { bounds: await inTenant(pool, tenantId, (client) => setBounds(client, tenantId, given)) };
     },
     async eraseShare({ shareName, abandonTiered }, context) {
       return erased(context, await requestShareErasure(pool, caller(context), shareName, abandonTiered));
