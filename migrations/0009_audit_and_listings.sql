@@ -19,8 +19,10 @@ CREATE TABLE audit_waiting (
   recorded_utc timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, share_id, dir_digest, name)
 );
-CREATE INDEX audit_waiting_below ON audit_waiting (tenant_id, share_id, path_start);
-CREATE INDEX audit_waiting_recorded ON audit_waiting (tenant_id, recorded_utc);
+-- Neither begins with the tenant: without statistics the planner would take them for as good as the key, and read all of a
+-- share's rows for each path.
+CREATE INDEX audit_waiting_below ON audit_waiting (path_start, tenant_id, share_id);
+CREATE INDEX audit_waiting_recorded ON audit_waiting (recorded_utc, tenant_id);
 ALTER TABLE audit_waiting ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit_waiting FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_only ON audit_waiting USING (tenant_id = (SELECT current_tenant())) WITH CHECK (tenant_id = (SELECT current_tenant()));

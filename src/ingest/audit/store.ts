@@ -37,7 +37,7 @@ export async function storeFolded(
   await placeMoved(
     client,
     share.tenantId,
-    known.filter((file) => file.restructured && !file.missing),
+    known.filter((file) => file.restructured && (!file.missing || file.path !== file.loadedPath)),
     dirIdOf,
   );
   const touching = touch(
@@ -70,12 +70,14 @@ async function clearPaths(client: ClientBase, tenantId: string, files: AuditFile
   );
 }
 
+/** One that was moved and then deleted is missing under the path that it had last: later events of either path are told by that. */
 async function placeMoved(client: ClientBase, tenantId: string, files: AuditFile[], dirIdOf: DirIdOf): Promise<void> {
   if (files.length === 0) return;
   const places = files.map((file) => placeOf(file, dirIdOf));
   await client.query(
-    `UPDATE file_current c SET dir_id = f.dir_id, name = f.name, file_extension = f.extension, missing_since_scan_id = NULL
-     FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS f (file_current_id, dir_id, name, extension)
+    `UPDATE file_current c SET dir_id = f.dir_id, name = f.name, file_extension = f.extension,
+       missing_since_scan_id = CASE WHEN f.missing THEN c.missing_since_scan_id END
+     FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::boolean[]) AS f (file_current_id, dir_id, name, extension, missing)
      WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
     [
       tenantId,
@@ -83,6 +85,7 @@ async function placeMoved(client: ClientBase, tenantId: string, files: AuditFile
       plainArray(places.map(({ dirId }) => dirId)),
       textArray(places.map(({ name }) => name)),
       textArray(places.map(({ extension }) => extension)),
+      plainArray(files.map((file) => file.missing)),
     ],
   );
 }

@@ -28,13 +28,16 @@ export async function doSomeWait(client: ClientBase, share: ShareRef): Promise<b
   return rows[0]?.some === true;
 }
 
-/** What waits at `paths`, by path. */
+/** What waits at `paths`, by path. Rows are reached one by one, by key or place, here as below: without statistics a join may read all of them for each. */
 export async function loadWaiting(client: ClientBase, share: ShareRef, paths: string[]): Promise<Map<string, AccessEvent>> {
   if (paths.length === 0) return new Map();
   const { rows } = await client.query<WaitingRow & { ordinal: number }>(
     `SELECT k.ordinal, w.path, w.event_micros, w.event_id, w.actor, w.host
      FROM unnest($3::uuid[], $4::text[]) WITH ORDINALITY AS k (dir_digest, name, ordinal)
-     JOIN audit_waiting w ON w.tenant_id = $1 AND w.share_id = $2 AND w.dir_digest = k.dir_digest AND w.name = k.name`,
+     CROSS JOIN LATERAL (
+       SELECT path, event_micros, event_id, actor, host FROM audit_waiting
+       WHERE tenant_id = $1 AND share_id = $2 AND dir_digest = k.dir_digest AND name = k.name OFFSET 0
+     ) w`,
     [share.tenantId, share.shareId, ...keyArrays(share, paths)],
   );
   return new Map(rows.map((row) => [paths[Number(row.ordinal) - 1] as string, toAccess(row)]));
@@ -52,8 +55,9 @@ export async function storeWaiting(
 async function deleteWaiting(client: ClientBase, share: ShareRef, paths: string[]): Promise<void> {
   if (paths.length === 0) return;
   await client.query(
-    `DELETE FROM audit_waiting w USING unnest($3::uuid[], $4::text[]) AS k (dir_digest, name)
-     WHERE w.tenant_id = $1 AND w.share_id = $2 AND w.dir_digest = k.dir_digest AND w.name = k.name`,
+    `DELETE FROM audit_waiting WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+       SELECT w.ctid FROM unnest($3::uuid[], $4::text[]) AS k (dir_digest, name)
+       CROSS JOIN LATERAL (SELECT ctid FROM audit_waiting WHERE tenant_id = $1 AND share_id = $2 AND dir_digest = k.dir_digest AND name = k.name OFFSET 0) w))`,
     [share.tenantId, share.shareId, ...keyArrays(share, paths)],
   );
 }
@@ -98,14 +102,14 @@ export async function takeWaitingBelow(
   const last = prefix.length > pathStartCharacters ? first : `${path}0`;
   const [digests, names] = keyArrays(share, [path]);
   const { rows } = await client.query<WaitingRow>(
-    `WITH taken AS (
-       SELECT dir_digest, name FROM audit_waiting WHERE tenant_id = $1 AND share_id = $2 AND path_start BETWEEN $3 AND $4 AND starts_with(path, $5)
-       UNION ALL
-       SELECT * FROM unnest($6::uuid[], $7::text[])
-     )
-     DELETE FROM audit_waiting w USING taken t
-     WHERE w.tenant_id = $1 AND w.share_id = $2 AND w.dir_digest = t.dir_digest AND w.name = t.name AND w.event_micros <= $8
-     RETURNING w.path, w.event_micros, w.event_id, w.actor, w.host`,
+    `DELETE FROM audit_waiting WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+       SELECT ctid FROM audit_waiting WHERE tenant_id = $1 AND share_id = $2 AND path_start BETWEEN $3 AND $4 AND starts_with(path, $5) AND event_micros <= $8
+       UNION
+       SELECT w.ctid FROM unnest($6::uuid[], $7::text[]) AS k (dir_digest, name)
+       CROSS JOIN LATERAL (
+         SELECT ctid FROM audit_waiting WHERE tenant_id = $1 AND share_id = $2 AND dir_digest = k.dir_digest AND name = k.name AND event_micros <= $8 OFFSET 0
+       ) w))
+     RETURNING path, event_micros, event_id, actor, host`,
     [share.tenantId, share.shareId, first, last, `${path}/`, digests, names, untilMicros],
   );
   return new Map(rows.map((row) => [row.path, toAccess(row)]));
