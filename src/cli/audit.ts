@@ -42,8 +42,7 @@ async function audit(context: Context, options: AuditOptions, dir: string): Prom
   try {
     return await withClient(context.global, "agent", async (client) => {
       await shareFor(client, context, options.share, await findTrail(dir));
-      const result = await stream(client, context, options, dir, interrupt.signal);
-      return statusOf(result, options.follow);
+      return await stream(client, context, options, dir, interrupt.signal);
     });
   } finally {
     interrupt.dispose();
@@ -66,11 +65,12 @@ async function shareFor(client: Client, context: Context, shareName: string, tra
   }
 }
 
-async function stream(client: Client, context: Context, options: AuditOptions, dir: string, signal: AbortSignal): Promise<AuditResult> {
+async function stream(client: Client, context: Context, options: AuditOptions, dir: string, signal: AbortSignal): Promise<ExitStatus> {
   const { share: shareName, follow, pollInterval: pollIntervalMs } = options;
   const { output } = context;
   const progress = startAuditProgress(output.terminal);
   const notes = createNotes(output);
+  let refusedLines = 0;
   const print = (result: AuditResult) => output.print([output.json ? auditJson(shareName, result) : auditWords(result)]);
   try {
     const result = await runAudit(client, {
@@ -80,7 +80,10 @@ async function stream(client: Client, context: Context, options: AuditOptions, d
       pollIntervalMs,
       signal,
       onProgress: (now) => progress.update(now),
-      onRefused: notes.refused,
+      onRefused: (line) => {
+        refusedLines += 1;
+        notes.refused(line);
+      },
       onRound: async (round) => {
         notes.problems(round.problems);
         if (follow) await print(round);
@@ -90,7 +93,7 @@ async function stream(client: Client, context: Context, options: AuditOptions, d
     if (!follow) await print(result);
     else output.note(`Stopped. In all, ${auditWords(result)}`);
     notes.end(result, dir);
-    return result;
+    return statusOf(result, refusedLines, follow);
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new Interrupted("Stopped. What was sent is kept: run the same command again to go on from there.");
@@ -100,6 +103,7 @@ async function stream(client: Client, context: Context, options: AuditOptions, d
 }
 
 /** 3 when lines were refused, something could not be read, or there was no trail. */
-function statusOf({ counts, problems, progress }: AuditResult, follow: boolean): ExitStatus {
-  return counts.refused > 0n || problems.length > 0 || (!follow && progress.files === 0) ? 3 : 0;
+function statusOf({ counts, problems, progress }: AuditResult, refusedLines: number, follow: boolean): ExitStatus {
+  // The server's count may be lost with a connection; what was refused here was told.
+  return refusedLines > 0 || counts.refused > 0n || problems.length > 0 || (!follow && progress.files === 0) ? 3 : 0;
 }
