@@ -1,0 +1,49 @@
+/** A client that is a program: its commands, and what they print. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import type { Scope } from "../support/tenant.js";
+import type { Scenario, Told } from "./scenario.js";
+
+interface Command {
+  file: string;
+  args: string[];
+  env: Record<string, string>;
+}
+
+/** Takes the scenario's road with a program that has the commands of examples/python and examples/go. */
+export async function runProgram(scenario: Scenario, command: Command): Promise<Told> {
+  const { shareName, root, trail, logPath, rule } = scenario;
+  const share = ["--share", shareName];
+  const run = (scope: Scope, args: string[]) => runCommand(scenario, scope, { ...command, args: [...command.args, ...args] });
+  await run("agent", ["scan", ...share, root]);
+  await run("agent", ["audit", ...share, trail]);
+  const [cursor] = await run("agent", ["cursor", ...share, logPath]);
+  const listed = await run("reader", ["cursors", ...share]);
+  if (JSON.stringify(listed) !== JSON.stringify([cursor])) throw new Error(`cursors printed ${JSON.stringify(listed)}`);
+  await run("operator", ["rule", ...share, "--name", rule.name, "--expression", rule.expression, "--target", rule.targetUri]);
+  const [preview] = await run("reader", ["preview", ...share]);
+  const [plan] = await run("operator", ["plan", ...share]);
+  return {
+    cursorPosition: Number(cursor?.position),
+    previewPlanned: Number(preview?.funnel.planned.files),
+    planned: Number(plan?.plan.funnel.planned.files),
+  };
+}
+
+/** What it prints, an object a line. Rejects with what it said unless it ends with 0. */
+// biome-ignore lint/suspicious/noExplicitAny: JSON of messages in another program's words; the rows are what is checked.
+async function runCommand({ server, scratch }: Scenario, scope: Scope, command: Command): Promise<any[]> {
+  const { PATH = "" } = process.env;
+  const env = { PATH, HOME: scratch, FROSTLINE_SERVER: server.address, FROSTLINE_KEY: server.keys[scope], ...command.env };
+  const child = spawn(command.file, command.args, { env, cwd: scratch, stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const [status] = await once(child, "close");
+  if (status !== 0) throw new Error(`${command.file} ${command.args.join(" ")} ended with ${status}:\n${stderr}${stdout}`);
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+}
