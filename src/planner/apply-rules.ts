@@ -28,7 +28,7 @@ export async function previewRuleSet(pool: Pool, tenantId: string, ruleSet: Rule
 export async function applyRuleSet(
   pool: Pool,
   tenantId: string,
-  keyId: string,
+  callerId: string,
   ruleSet: RuleSet,
   expectedEtag: string | undefined,
 ): Promise<AppliedChanges> {
@@ -39,7 +39,7 @@ export async function applyRuleSet(
     const actual = changes.filter(({ kind }) => kind !== "unchanged");
     if (actual.length === 0) return { changes, etag: etagOf(inForce) };
     assertEtag(etagOf(inForce), expectedEtag);
-    const actor = await actorOf(client, tenantId, keyId);
+    const actor = await actorOf(client, tenantId, callerId);
     const retired = actual.flatMap((change) => ("before" in change ? [change.before.ruleId] : []));
     await retireVersions(client, tenantId, retired, actor);
     await insertVersions(
@@ -56,7 +56,7 @@ export async function applyRuleSet(
 export async function deleteRule(
   pool: Pool,
   tenantId: string,
-  keyId: string,
+  callerId: string,
   name: string,
   expectedEtag: string | undefined,
 ): Promise<string> {
@@ -66,7 +66,7 @@ export async function deleteRule(
     const rule = inForce.find((candidate) => candidate.name === name);
     if (rule === undefined) throw ruleNotFound(name, 0);
     assertEtag(etagOf(inForce), expectedEtag);
-    await retireVersions(client, tenantId, [rule.ruleId], await actorOf(client, tenantId, keyId));
+    await retireVersions(client, tenantId, [rule.ruleId], await actorOf(client, tenantId, callerId));
     return etagOf(inForce.filter((candidate) => candidate !== rule));
   });
 }

@@ -23,7 +23,7 @@ const reasonCharsAtMost = 1000;
 export async function addHold(
   pool: Pool,
   tenantId: string,
-  keyId: string,
+  callerId: string,
   { shareName, pathGlob, reason }: { shareName: string; pathGlob: string; reason: string },
 ): Promise<Hold> {
   assertGlob(pathGlob);
@@ -33,7 +33,7 @@ export async function addHold(
     const share = await requireShare(client, tenantId, shareName);
     await client.query(
       "INSERT INTO hold (tenant_id, share_id, path_glob, reason, created_by) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-      [tenantId, share.share_id, pathGlob, reason, await actorOf(client, tenantId, keyId)],
+      [tenantId, share.share_id, pathGlob, reason, await actorOf(client, tenantId, callerId)],
     );
     const holds = await loadHolds(client, tenantId, share.share_id);
     if (holds.length > holdsOfShareAtMost) throw tooMany(shareName);

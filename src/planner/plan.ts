@@ -31,12 +31,12 @@ const attemptsAtMost = 3;
 export async function planShare(
   pool: Pool,
   tenantId: string,
-  keyId: string,
+  callerId: string,
   request: PlanRequest,
 ): Promise<{ plan: Plan; repeated: boolean }> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await inTenant(pool, tenantId, (client) => planOnce(client, tenantId, keyId, request));
+      return await inTenant(pool, tenantId, (client) => planOnce(client, tenantId, callerId, request));
     } catch (error) {
       if (attempt === attemptsAtMost || !isLostRace(error)) throw error;
     }
@@ -50,7 +50,7 @@ function isLostRace(error: unknown): boolean {
 async function planOnce(
   client: PoolClient,
   tenantId: string,
-  keyId: string,
+  callerId: string,
   request: PlanRequest,
 ): Promise<{ plan: Plan; repeated: boolean }> {
   await client.query(plannerSettings);
@@ -64,7 +64,7 @@ async function planOnce(
   const funnel = await countFunnel(client, situation);
   const refusal = refusalsOf(situation, funnel.planned).find(({ reason }) => reason !== "PLAN_BRAKE" || !request.confirmBrake);
   if (refusal !== undefined) throw refusedError(refusal);
-  const plannedBy = await actorOf(client, tenantId, keyId);
+  const plannedBy = await actorOf(client, tenantId, callerId);
   const plan = await insertPlan(client, tenantId, situation.share, { ...request, plannedBy, funnel: storedFunnel(funnel) });
   const written = await writeObjects(client, situation, plan);
   // One moment and one piece of SQL: anything else is an error of this program, and nothing of it may stay.

@@ -11,13 +11,14 @@ import { assertName, parseUuid } from "../tenancy/validate.js";
 /** Who asks. */
 export interface Requester {
   tenantId: string;
-  keyId: string;
+  /** See Caller. */
+  callerId: string;
 }
 
 /** Returns the erasure's id. Throws NOT_FOUND, FAILED_PRECONDITION. */
 export async function requestShareErasure(
   pool: Pool,
-  { tenantId, keyId }: Requester,
+  { tenantId, callerId }: Requester,
   shareName: string,
   abandonTiered: boolean,
 ): Promise<bigint> {
@@ -36,7 +37,7 @@ export async function requestShareErasure(
     );
     const { rows } = await client.query<{ erasure_id: bigint }>(
       "INSERT INTO erasure (tenant_id, kind, share_id, requested_by) VALUES ($1, 'SHARE', $2, $3) RETURNING erasure_id",
-      [tenantId, shareId, await actorOf(client, tenantId, keyId)],
+      [tenantId, shareId, await actorOf(client, tenantId, callerId)],
     );
     return (rows[0] as { erasure_id: bigint }).erasure_id;
   });
@@ -56,19 +57,19 @@ async function assertNothingTiered(client: ClientBase, tenantId: string, shareId
 }
 
 /** Returns the erasure's id. Throws INVALID_ARGUMENT. */
-export async function requestPersonErasure(pool: Pool, { tenantId, keyId }: Requester, name: string): Promise<bigint> {
+export async function requestPersonErasure(pool: Pool, { tenantId, callerId }: Requester, name: string): Promise<bigint> {
   assertName("name", name);
   return inTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ erasure_id: bigint }>(
       "INSERT INTO erasure (tenant_id, kind, pending_name, requested_by) VALUES ($1, 'PERSON', $2, $3) RETURNING erasure_id",
-      [tenantId, name, await actorOf(client, tenantId, keyId)],
+      [tenantId, name, await actorOf(client, tenantId, callerId)],
     );
     return (rows[0] as { erasure_id: bigint }).erasure_id;
   });
 }
 
 /** Of the platform's admins. Returns the erasure's id. Throws INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION. */
-export async function requestTenantErasure(pool: Pool, { tenantId, keyId }: Requester, erased: string, code: string): Promise<bigint> {
+export async function requestTenantErasure(pool: Pool, { tenantId, callerId }: Requester, erased: string, code: string): Promise<bigint> {
   const erasedId = parseUuid("tenant_id", erased);
   const tenant = (await listTenants(pool)).find(({ tenant_id }) => tenant_id === erasedId);
   if (tenant === undefined) throw new DomainError("NOT_FOUND", `There is no tenant ${erasedId}.`, { reason: "TENANT_NOT_FOUND" });
@@ -83,7 +84,7 @@ export async function requestTenantErasure(pool: Pool, { tenantId, keyId }: Requ
   const id = await inTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ erasure_id: bigint }>(
       "INSERT INTO erasure (tenant_id, kind, erased_tenant_id, requested_by) VALUES ($1, 'TENANT', $2, $3) RETURNING erasure_id",
-      [tenantId, erasedId, await actorOf(client, tenantId, keyId)],
+      [tenantId, erasedId, await actorOf(client, tenantId, callerId)],
     );
     return (rows[0] as { erasure_id: bigint }).erasure_id;
   });

@@ -57,9 +57,9 @@ export function plannerService({ pool }: ServerDeps): ServiceImpl<typeof Planner
       return toExplanation(explanation, nowUnix);
     },
     async plan({ shareName, requestId, confirmBrake }, context) {
-      const { tenantId, keyId } = caller(context);
+      const { tenantId, callerId } = caller(context);
       const request = { shareName, requestId: parseUuid("request_id", requestId), confirmBrake, nowUnix: unixNow() };
-      const { plan, repeated } = await planShare(pool, tenantId, keyId, request);
+      const { plan, repeated } = await planShare(pool, tenantId, callerId, request);
       return { plan: toRecord(plan), repeatedRequest: repeated };
     },
     async listPlans(request, context) {

@@ -33,12 +33,12 @@ const kinds: Record<RuleChange["kind"], RuleChangeKind> = {
 export function ruleService({ pool }: ServerDeps): ServiceImpl<typeof RuleService> {
   return {
     async applyRules(request, context) {
-      const { tenantId, keyId } = caller(context);
+      const { tenantId, callerId } = caller(context);
       const ruleSet = fromRuleSet(request.ruleSet);
       if (ruleSet === undefined) throw invalidField("rule_set", "is missing.");
       const { changes, etag } = request.validateOnly
         ? await previewRuleSet(pool, tenantId, ruleSet)
-        : await applyRuleSet(pool, tenantId, keyId, ruleSet, request.expectedEtag || undefined);
+        : await applyRuleSet(pool, tenantId, callerId, ruleSet, request.expectedEtag || undefined);
       return { changes: changes.map(toChange), etag };
     },
     async getRule({ name, version }, context) {
@@ -50,12 +50,12 @@ export function ruleService({ pool }: ServerDeps): ServiceImpl<typeof RuleServic
     },
     async deleteRule({ name, expectedEtag }, context) {
       assertName("name", name);
-      const { tenantId, keyId } = caller(context);
-      return { etag: await deleteRule(pool, tenantId, keyId, name, expectedEtag || undefined) };
+      const { tenantId, callerId } = caller(context);
+      return { etag: await deleteRule(pool, tenantId, callerId, name, expectedEtag || undefined) };
     },
     async addHold(request, context) {
-      const { tenantId, keyId } = caller(context);
-      return { hold: toHold(await addHold(pool, tenantId, keyId, request)) };
+      const { tenantId, callerId } = caller(context);
+      return { hold: toHold(await addHold(pool, tenantId, callerId, request)) };
     },
     async listHolds({ shareName }, context) {
       return { holds: (await listHolds(pool, caller(context).tenantId, shareName || undefined)).map(toHold) };

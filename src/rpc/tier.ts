@@ -14,6 +14,7 @@ import {
   TierState,
 } from "../gen/frostline/v1/tier_pb.js";
 import { joinPath, renderPath } from "../paths.js";
+import { isTokenCaller } from "../tenancy/actor.js";
 import { assertName, invalidField } from "../tenancy/validate.js";
 import { type Claim, claimTierObjects } from "../tier/claim.js";
 import { listTierObjects } from "../tier/list-objects.js";
@@ -86,24 +87,24 @@ export function tierService({ pool }: ServerDeps, stillMatches: StillMatches): S
       return { results: reports.map(({ tierId }) => results.get(tierId) as MessageInitShape<typeof TierReportResultSchema>) };
     },
     async requestRehydration({ tierIds, shareName, paths, reason }, context) {
-      const { tenantId, keyId } = caller(context);
+      const { tenantId, callerId } = caller(context);
       assertReason(reason);
       if (tierIds.length > 0 === paths.length > 0) throw invalidField("tier_ids, paths", "must not both be empty, nor both be set.");
       assertCount("tier_ids, paths", tierIds.length + paths.length);
       const wanted = tierIds.length > 0 ? { tierIds } : { shareName, paths };
-      return { objects: (await requests.rehydrate(pool, tenantId, wanted, reason, actorOf(keyId))).map(toObject) };
+      return { objects: (await requests.rehydrate(pool, tenantId, wanted, reason, actorOf(callerId))).map(toObject) };
     },
     async cancelTierObjects({ tierIds, reason }, context) {
-      const { tenantId, keyId } = caller(context);
+      const { tenantId, callerId } = caller(context);
       assertReason(reason);
       assertCount("tier_ids", tierIds.length);
-      return { objects: (await requests.cancel(pool, tenantId, tierIds, reason, actorOf(keyId))).map(toObject) };
+      return { objects: (await requests.cancel(pool, tenantId, tierIds, reason, actorOf(callerId))).map(toObject) };
     },
     async requestTargetDeletion({ tierIds, reason }, context) {
-      const { tenantId, keyId } = caller(context);
+      const { tenantId, callerId } = caller(context);
       assertReason(reason);
       assertCount("tier_ids", tierIds.length);
-      return { objects: (await requests.deleteTargets(pool, tenantId, tierIds, reason, actorOf(keyId))).map(toObject) };
+      return { objects: (await requests.deleteTargets(pool, tenantId, tierIds, reason, actorOf(callerId))).map(toObject) };
     },
   };
 }
@@ -121,8 +122,8 @@ function assertReason(reason: string): void {
     throw invalidField("reason", `must have at most ${reasonCharsAtMost} characters, and no NUL.`);
 }
 
-function actorOf(keyId: string): string {
-  return `key ${keyId}`;
+function actorOf(callerId: string): string {
+  return isTokenCaller(callerId) ? callerId : `key ${callerId}`;
 }
 
 /** Undefined for the unspecified value. */

@@ -56,9 +56,9 @@ export function warmingService({ pool, warmingFeed, drainSignal }: ServerDeps): 
       return { storms: page.map(toStorm), nextPageToken: tokenAfter(page, isLast) };
     },
     async *watchWarming({ shareName, afterPosition }, call) {
-      const { tenantId, keyId } = caller(call);
+      const { tenantId, callerId, tokenExpiresMs } = caller(call);
       const signal = AbortSignal.any([call.signal, drainSignal]);
-      const request = { tenantId, keyId, shareName: shareName || undefined, after: afterPosition };
+      const request = { tenantId, callerId, tokenExpiresMs, shareName: shareName || undefined, after: afterPosition };
       for await (const item of watchWarming(pool, warmingFeed, request, signal)) yield toMessage(item);
       if (drainSignal.aborted) {
         throw new DomainError("UNAVAILABLE", "The server is stopping. Resume with the last position, here or at another one.", {

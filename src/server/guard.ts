@@ -30,7 +30,7 @@ export function guard(log: Logger, metrics: Metrics): Interceptor {
           requestId,
           method,
           tenantId: call?.tenantId,
-          keyId: call?.keyId,
+          callerId: call?.callerId,
           code,
           durationMs: Math.round(durationMs),
         },

@@ -24,12 +24,15 @@ export interface NewKey {
   expiresUtc?: Date | undefined;
 }
 
-/** Whom a key stands for. */
+/** Whom a key or a token stands for. */
 export interface Caller {
   tenantId: string;
-  keyId: string;
+  /** The key's id; of a token see tokenCallerId. */
+  callerId: string;
   scopes: KeyScope[];
   isPlatform: boolean;
+  /** Until when a token is good, in ms since 1970; undefined for a key, whose expiry the database knows. */
+  tokenExpiresMs?: number | undefined;
 }
 
 /** Makes a key. `secret` is what the caller shows; it cannot be had again. Throws INVALID_ARGUMENT. */
@@ -88,6 +91,8 @@ export async function revokeKey(pool: Pool, tenantId: string, keyId: string): Pr
 
 /** Whom a secret stands for; undefined when it is unknown, revoked or expired. Asks the database each time: a revocation counts at once. */
 export async function authenticate(pool: Pool, secret: string): Promise<Caller | undefined> {
+  // What cannot be a key does not cost the database anything.
+  if (!/^fl_[\w-]{43}$/.test(secret)) return undefined;
   const { rows } = await pool
     .query<{ tenant_id: string; key_id: string; scopes: KeyScope[]; is_platform: boolean }>(
       "SELECT tenant_id, key_id, scopes, is_platform FROM authenticate_key($1)",
@@ -97,14 +102,16 @@ export async function authenticate(pool: Pool, secret: string): Promise<Caller |
       throw toDomainError(error);
     });
   const [row] = rows;
-  return row && { tenantId: row.tenant_id, keyId: row.key_id, scopes: row.scopes, isPlatform: row.is_platform };
+  return row && { tenantId: row.tenant_id, callerId: row.key_id, scopes: row.scopes, isPlatform: row.is_platform };
 }
 
-/** Whether a key that was good when a call began still is. Within a transaction of the tenant. */
-export async function isKeyInForce(client: ClientBase, tenantId: string, keyId: string): Promise<boolean> {
+/** Whether the key or the token that was good when a call began still is. Within a transaction of the tenant. */
+export async function isInForce(client: ClientBase, caller: Pick<Caller, "tenantId" | "callerId" | "tokenExpiresMs">): Promise<boolean> {
+  const { tenantId, callerId, tokenExpiresMs } = caller;
+  if (tokenExpiresMs !== undefined) return tokenExpiresMs > Date.now();
   const { rowCount } = await client.query(
     `SELECT FROM api_key WHERE tenant_id = $1 AND key_id = $2 AND revoked_utc IS NULL AND (expires_utc IS NULL OR expires_utc > now())`,
-    [tenantId, keyId],
+    [tenantId, callerId],
   );
   return rowCount === 1;
 }

@@ -7,7 +7,7 @@
 import type { ClientBase, Pool } from "pg";
 import { readTenant } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
-import { isKeyInForce } from "../tenancy/keys.js";
+import { isInForce } from "../tenancy/keys.js";
 import { requireShare } from "../tenancy/shares.js";
 import { invalidField } from "../tenancy/validate.js";
 import type { WarmingFeed } from "./feed.js";
@@ -21,8 +21,9 @@ const behindPositions = 10_000n;
 
 export interface WatchRequest {
   tenantId: string;
-  /** The watch ends when it is revoked or expires. */
-  keyId: string;
+  /** See Caller. The watch ends when the key is revoked, and when key or token expire. */
+  callerId: string;
+  tokenExpiresMs?: number | undefined;
   /** Undefined: all shares. */
   shareName: string | undefined;
   /** Undefined: from now on. */
@@ -93,10 +94,11 @@ interface Page {
   last: boolean;
 }
 
-async function readPage(pool: Pool, { tenantId, keyId }: WatchRequest, shareId: bigint | undefined, after: bigint): Promise<Page> {
+async function readPage(pool: Pool, request: WatchRequest, shareId: bigint | undefined, after: bigint): Promise<Page> {
+  const { tenantId } = request;
   return readTenant(pool, tenantId, async (client) => {
-    if (!(await isKeyInForce(client, tenantId, keyId))) {
-      throw new DomainError("UNAUTHENTICATED", "The key that this watch was opened with has been revoked, or has expired.", {
+    if (!(await isInForce(client, request))) {
+      throw new DomainError("UNAUTHENTICATED", "The key or token that this watch was opened with has been revoked, or has expired.", {
         reason: "KEY_NOT_IN_FORCE",
       });
     }
