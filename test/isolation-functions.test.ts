@@ -10,7 +10,16 @@ import { tenantChecksums } from "./support/tenant-checksums.js";
 import { fillEveryTable } from "./support/tenant-rows.js";
 
 /** What these are for is to see across tenants, or they look at no tenant's rows; test/tenancy.test.ts and test/maintenance.test.ts have them. */
-const acrossTenants = ["authenticate_key", "list_tenants", "create_tenant", "make_audit_log_partitions", "drop_empty_audit_log_partitions"];
+const acrossTenants = [
+  "authenticate_key",
+  "list_tenants",
+  "create_tenant",
+  "make_audit_log_partitions",
+  "drop_empty_audit_log_partitions",
+  "webhook_tenants",
+  "webhook_tenants_due",
+  "webhook_backlog",
+];
 /** Called by its own tenant they change no row either: statistics; a tenant that has shares yet. */
 const withoutEffect = ["analyze_tenant", "erase_tenant_rows"];
 
@@ -137,6 +146,14 @@ function valuesOf(tenantId: string, shareId: unknown): Record<string, unknown> {
     "p_name text": "bea",
     "p_from bigint": 0,
     "p_to bigint": 1000,
+    "p_seen_no integer": 0,
+    "p_seen_dek text": "",
+    "p_seen_previous text": null,
+    "p_no integer": 1,
+    "p_ref text": "local:a",
+    "p_dek text": "wrapped",
+    "p_previous_ref text": null,
+    "p_previous_dek text": null,
   };
 }
 

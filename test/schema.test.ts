@@ -24,7 +24,7 @@ async function query<T extends pg.QueryResultRow>(sql: string, url = database.ow
 }
 
 /** Tables that have no tenant, and those that COPY must reach. */
-const withoutTenant = ["schema_migration"];
+const withoutTenant = ["schema_migration", "background_job"];
 const staging = ["staging_file", "staging_dir", "staging_diff"];
 
 describe("on the run's PostgreSQL", () => {
@@ -167,7 +167,9 @@ function privilegeTests(): void {
       if (/_(p\d|default|\d{6})$/.test(table)) expect(rights, table).toBe("");
     }
     const deletable = [...may].filter(([, rights]) => rights.includes("delete")).map(([table]) => table);
-    expect(deletable.sort()).toEqual(["audit_exclusion", "audit_waiting", "file_current", "hold", "retention_policy", ...staging].sort());
+    expect(deletable.sort()).toEqual(
+      ["audit_exclusion", "audit_waiting", "file_current", "hold", "retention_policy", "webhook", "webhook_delivery", ...staging].sort(),
+    );
     expect(await query("SELECT 1 AS can WHERE has_schema_privilege('frostline_runtime', 'public', 'CREATE')")).toEqual([]);
   });
 

@@ -37,6 +37,10 @@ function rowsOfOneShare(tenant: string, share: string): string {
     INSERT INTO warming_event (tenant_id, position, tier_id, share_id, event_utc, recorded_utc)
       SELECT tenant_id, 1, tier_id, share_id, now(), now() FROM tier_object WHERE tenant_id = '${tenant}';
     INSERT INTO warming_storm VALUES ('${tenant}', 2, ${share}, now(), now(), now(), 2, 1, 2, now());
+    INSERT INTO webhook (tenant_id, webhook_id, url, description, event_types, include_paths, include_people, secret, warming_position, created_by)
+      VALUES ('${tenant}', '${tenant}', 'https://x', '', '{scan.stale}', false, false, 's1.1.x', 0, 'who');
+    INSERT INTO webhook_delivery (tenant_id, webhook_id, event_type, share_id, next_attempt_utc)
+      VALUES ('${tenant}', '${tenant}', 'scan.stale', ${share}, now());
     INSERT INTO retention_policy (tenant_id, keep_scans) VALUES ('${tenant}', 3);
     INSERT INTO retention_bound (tenant_id, audit_log_days) VALUES ('${tenant}', 9);
     INSERT INTO retention_job VALUES ('${tenant}', 'history', now(), 0, 0);
