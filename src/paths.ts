@@ -71,9 +71,18 @@ export function splitPath(path: string): { dirPath: string; name: string } | und
 }
 
 /** Normalised directories and all that they lie in, the root included. */
-export function withAncestors(paths: string[]): Set<string> {
+export function withAncestors(paths: Iterable<string>): Set<string> {
   const all = new Set<string>();
-  for (const path of paths)
-    for (let at: string | undefined = path; at !== undefined && !all.has(at); at = splitPath(at)?.dirPath) all.add(at);
+  for (const path of paths) addWithAncestors(all, path);
   return all;
+}
+
+/** Adds a normalised directory and all that it lies in to a set that has, with each, all that it lies in. */
+export function addWithAncestors(directories: Set<string>, path: string): void {
+  for (let at: string | undefined = path; at !== undefined && !directories.has(at); at = splitPath(at)?.dirPath) directories.add(at);
+}
+
+/** Whether `path` is `root` or lies below it; of a root that is not the share's. */
+export function isWithin(path: string, root: string): boolean {
+  return path === root || path.startsWith(`${root}/`);
 }

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Batch, ReceivedEvent } from "../src/ingest/audit/apply-batches.js";
 import type { Counts } from "../src/ingest/audit/counts.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
-import type { AuditAction } from "../src/ingest/audit/fold.js";
+import type { AuditAction } from "../src/ingest/audit/events.js";
 import { pushAudit } from "../src/ingest/audit/push-audit.js";
+import { ShareTurns } from "../src/ingest/audit/share-turns.js";
 import { dirOf, Model } from "./support/audit-model.js";
 import { type FakeTree, type IngestFixture, ingestFixture, listedAt, treeChunks } from "./support/ingest.js";
 import { createTestDatabase, type TestDatabase } from "./support/postgres.js";
@@ -83,7 +84,11 @@ async function push(shareName: string, batches: Batch[]): Promise<Counts> {
     yield { open: { shareName, volumeId: `volume of ${shareName}` } };
     for (const batch of batches) yield { batch };
   }
-  return pushAudit({ ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache() }, fixture.tenantId, messages());
+  return pushAudit(
+    { ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache(), turns: new ShareTurns() },
+    fixture.tenantId,
+    messages(),
+  );
 }
 
 async function liveFiles(shareId: bigint): Promise<Map<string, { id: string; atime: number }>> {

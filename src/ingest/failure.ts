@@ -18,6 +18,10 @@ export class Failure {
     this.#waiting.clear();
   }
 
+  throwIfFailed(): void {
+    if (this.#failed) throw this.#error;
+  }
+
   /** What `promise` settles to; rejects with the failure once there is one. */
   async unlessFailed<T>(promise: Promise<T>): Promise<T> {
     if (this.#failed) {

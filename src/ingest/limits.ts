@@ -35,6 +35,8 @@ export const finishBatchFiles = 20_000;
 export const auditEventsInTransaction = 20_000;
 /** ... or so many characters of text: lines may be long. */
 export const auditCharactersInTransaction = 16 * 1024 * 1024;
+/** ... and no more than it probably gets through in this time: it holds the share alone, and is done again if it is lost. */
+export const auditTransactionMs = 4000;
 /** An audit transaction that lost a race is run again so often before the stream is told. */
 export const auditRetries = 5;
 /** Directories left by audit events whose history one transaction of FinishScan brings in step. */

@@ -13,15 +13,15 @@ import {
 } from "../gen/frostline/v1/audit_pb.js";
 import type { Batch, ReceivedEvent } from "../ingest/audit/apply-batches.js";
 import * as cursors from "../ingest/audit/cursors.js";
+import type * as events from "../ingest/audit/events.js";
 import * as exclusions from "../ingest/audit/exclusions.js";
-import type * as fold from "../ingest/audit/fold.js";
 import { type AuditContext, type AuditMessage, pushAudit } from "../ingest/audit/push-audit.js";
 import { getShare } from "../tenancy/shares.js";
 import { invalidField } from "../tenancy/validate.js";
 import { caller, type ServerDeps } from "./context.js";
 import { decodePageToken, encodePageToken, pageSize } from "./pages.js";
 
-const actions: Record<AuditAction, fold.AuditAction> = {
+const actions: Record<AuditAction, events.AuditAction> = {
   [AuditAction.UNSPECIFIED]: "OTHER",
   [AuditAction.READ]: "READ",
   [AuditAction.PREFETCH]: "PREFETCH",

@@ -1,6 +1,6 @@
 /** What audit events do to a share, told once more and as plainly as can be. Times in microseconds, access times in seconds. */
 import { type Counter, type Counts, newCounts } from "../../src/ingest/audit/counts.js";
-import type { AuditAction } from "../../src/ingest/audit/fold.js";
+import type { AuditAction } from "../../src/ingest/audit/events.js";
 import { clockMarginSeconds } from "../../src/ingest/reconcile.js";
 
 export interface ModelEvent {

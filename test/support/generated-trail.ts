@@ -8,7 +8,7 @@
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { type Counts, newCounts } from "../../src/ingest/audit/counts.js";
-import type { AuditAction } from "../../src/ingest/audit/fold.js";
+import type { AuditAction } from "../../src/ingest/audit/events.js";
 import { dirOf, Model, type ModelEvent } from "./audit-model.js";
 import type { FakeTree } from "./ingest.js";
 import { fromSeed, type Random } from "./random.js";

@@ -6,22 +6,16 @@ import { createHash } from "node:crypto";
 import type { PoolClient } from "pg";
 import { textArray } from "../../db/array-literals.js";
 import { DomainError } from "../../errors.js";
-import { parseSharePath, splitPath, withAncestors } from "../../paths.js";
+import { parseSharePath } from "../../paths.js";
 import { recordTouches } from "../../warming/record-touches.js";
-import type { Touch } from "../../warming/touch.js";
 import type { ShareRef } from "../directories.js";
 import { nameBytesAtMost, pathBytesAtMost } from "../limits.js";
 import { lockShare } from "../locks.js";
 import type { Counter, Counts } from "./counts.js";
 import { advanceCursor, type Cursor, lockCursor } from "./cursors.js";
-import { createDirectory, type DirectoryContext, deleteDirectory, type MakeDirectories, moveDirectory } from "./directories.js";
-import type { DirectoryCache } from "./directory-cache.js";
+import type { AuditEvent } from "./events.js";
 import { type Exclusions, isExcluded, loadExclusions } from "./exclusions.js";
-import { type AccessEvent, type AuditEvent, Fold, type KnownPath } from "./fold.js";
-import { readListedMicros } from "./listed.js";
-import { loadPaths } from "./load.js";
-import { reviveDirectories, storeFolded } from "./store.js";
-import { doSomeWait } from "./waiting.js";
+import { applyEvents, type RunTarget } from "./run.js";
 
 /** An event as it arrived: its paths as the agent gave them. */
 export interface ReceivedEvent extends AuditEvent {
@@ -43,12 +37,8 @@ export interface Batch {
   restarted: boolean;
 }
 
-export interface AuditTarget {
-  share: ShareRef;
+export interface AuditTarget extends RunTarget {
   volumeId: string;
-  prefetchIsAccess: boolean;
-  make: MakeDirectories;
-  directories: DirectoryCache;
 }
 
 /** Applies batches in their order and adds to `counts`. Throws OUT_OF_RANGE for a gap; then nothing is changed. */
@@ -86,7 +76,7 @@ export async function applyBatches(client: PoolClient, target: AuditTarget, batc
     else if (outcome !== undefined) counts[outcome] += 1;
     else events.push(fresh[at] as AuditEvent);
   }
-  const touches = await applyEvents(client, target, events, counts);
+  const touches = await applyEvents(client, target, events, counts, await missingScan(client, share));
   for (const cursor of cursors.values()) await advanceCursor(client, share.tenantId, volumeId, cursor);
   await recordTouches(client, share, touches);
 }
@@ -156,146 +146,6 @@ function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Co
 function canBeStored(path: string): boolean {
   if (path.length <= 255) return true;
   return Buffer.byteLength(path) <= pathBytesAtMost && path.split("/").every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
-}
-
-/** Folds runs of events; before one that is of a directory, what was folded is written. Returns the accesses to tiered files. */
-async function applyEvents(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts): Promise<Touch[]> {
-  if (events.length === 0) return [];
-  const run = new Run(client, target, events, counts, await readStart(client, target.share));
-  for (const [at, event] of events.entries()) {
-    await run.load(at);
-    if (isOfDirectory(event) || !run.fold.apply(event)) {
-      await run.store();
-      await run.applyToDirectory(event);
-    }
-  }
-  await run.store();
-  return run.touches;
-}
-
-function isOfDirectory({ action }: AuditEvent): boolean {
-  return action === "CREATE_DIRECTORY" || action === "DELETE_DIRECTORY";
-}
-
-/** Events whose paths are looked up after one of a directory: another one may follow soon, and makes them unknown again. */
-const loadedAfterDirectory = 64;
-
-/** What a run has to know of the share before its first event. */
-interface RunStart {
-  missingScanId: bigint;
-  rootListedMicros: bigint | undefined;
-  someWait: boolean;
-}
-
-async function readStart(client: PoolClient, share: ShareRef): Promise<RunStart> {
-  return {
-    missingScanId: await missingScan(client, share),
-    rootListedMicros: await readListedMicros(client, share, "/"),
-    someWait: await doSomeWait(client, share),
-  };
-}
-
-class Run {
-  fold: Fold;
-  readonly touches: Touch[] = [];
-  readonly #client: PoolClient;
-  readonly #target: AuditTarget;
-  readonly #events: AuditEvent[];
-  readonly #counts: Counts;
-  readonly #start: RunStart;
-  readonly #known = new Map<string, KnownPath>();
-  /** Paths that any of the events may make, change, move or delete. */
-  readonly #changing = new Set<string>();
-  /** The event up to which all paths are known, and how many are looked up at the next time. */
-  #loadedTo = 0;
-  #loadAhead: number;
-
-  constructor(client: PoolClient, target: AuditTarget, events: AuditEvent[], counts: Counts, start: RunStart) {
-    this.#client = client;
-    this.#target = target;
-    this.#events = events;
-    this.#counts = counts;
-    this.#start = start;
-    this.#loadAhead = events.length;
-    for (const { action, path, targetPath } of events) {
-      if (action === "READ" || action === "PREFETCH") continue;
-      this.#changing.add(path);
-      this.#changing.add(targetPath);
-    }
-    this.fold = this.#newFold();
-  }
-
-  /** Loads the paths of the event `at` that are not known yet, with those of events to come. */
-  async load(at: number): Promise<void> {
-    if (at < this.#loadedTo) return;
-    const paths = new Set<string>();
-    for (const { path, targetPath } of this.#events.slice(at, at + this.#loadAhead)) {
-      if (!this.#known.has(path)) paths.add(path);
-      if (targetPath !== "" && !this.#known.has(targetPath)) paths.add(targetPath);
-    }
-    await this.#loadPaths(paths);
-    this.#loadedTo = at + this.#loadAhead;
-    this.#loadAhead *= 4;
-  }
-
-  async store(): Promise<void> {
-    const { result } = this.fold;
-    this.fold = this.#newFold();
-    for (const touch of result.touches) this.touches.push(touch);
-    if (result.files.size + result.waiting.size + result.settled.size === 0) return;
-    if (result.waiting.size > 0) this.#start.someWait = true;
-    // Directories matter only to files that came, went or moved: where a file was found, one is.
-    const files = [...result.files].filter((file) => file.restructured);
-    // What came into a directory, even if it went again, shows that the directory is there.
-    const holding = withAncestors([...result.directories.keys(), ...files.map((file) => directoryOf(file.path))]);
-    const paths = [...holding];
-    const { share, directories, make } = this.#target;
-    const ids = await directories.findOrMake(share, paths, make);
-    const dirIdOf = (path: string) => ids.get(path) as bigint;
-    await storeFolded(this.#client, share, result, dirIdOf, this.#start.missingScanId);
-    await reviveDirectories(this.#client, share, paths.map(dirIdOf));
-  }
-
-  /** Afterwards nothing is known any more of what lies below. */
-  async applyToDirectory(event: AuditEvent): Promise<void> {
-    const context: DirectoryContext = {
-      client: this.#client,
-      share: this.#target.share,
-      make: this.#target.make,
-      missingScanId: this.#start.missingScanId,
-    };
-    const apply = { CREATE_DIRECTORY: createDirectory, DELETE_DIRECTORY: deleteDirectory, MOVE: moveDirectory }[event.action as "MOVE"];
-    const { counter, carried } = await apply(context, event);
-    this.#counts[counter] += 1;
-    for (const root of [event.path, event.targetPath]) {
-      if (root === "") continue;
-      for (const path of this.#known.keys()) if (path === root || path.startsWith(`${root}/`)) this.#known.delete(path);
-    }
-    this.#loadedTo = 0;
-    this.#loadAhead = loadedAfterDirectory;
-    await this.#bring(carried);
-  }
-
-  /** Accesses that come with what was moved. */
-  async #bring(carried: Map<string, AccessEvent>): Promise<void> {
-    for (const path of carried.keys()) this.#changing.add(path);
-    await this.#loadPaths(new Set([...carried.keys()].filter((path) => !this.#known.has(path))));
-    for (const [path, access] of carried) this.fold.bring(path, access);
-  }
-
-  async #loadPaths(paths: Set<string>): Promise<void> {
-    if (paths.size === 0) return;
-    const { share, directories } = this.#target;
-    await loadPaths(this.#client, { share, directories, changing: this.#changing, ...this.#start }, paths, this.#known);
-  }
-
-  #newFold(): Fold {
-    return new Fold(this.#known, this.#counts, { prefetchCounts: this.#target.prefetchIsAccess }, directoryOf);
-  }
-}
-
-function directoryOf(path: string): string {
-  return splitPath(path)?.dirPath ?? "/";
 }
 
 /** The newest scan of the share that has ended, else its newest: what an event deletes is missing since then. */

@@ -1,10 +1,10 @@
-/** Events of whole directories: made, moved with everything below, deleted with everything below. */
+/** Events of whole directories: moved with everything below, deleted with everything below. */
 import type { ClientBase } from "pg";
 import { plainArray } from "../../db/array-literals.js";
 import { joinPath, pathDigest, splitPath, withAncestors } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { Counter } from "./counts.js";
-import type { AccessEvent, AuditEvent } from "./fold.js";
+import type { AccessEvent, AuditEvent } from "./events.js";
 import { readListedMicros } from "./listed.js";
 import { reviveDirectories } from "./store.js";
 import { takeWaitingBelow } from "./waiting.js";
@@ -37,12 +37,6 @@ interface Subdirectory {
   dir_path: string;
 }
 
-export async function createDirectory({ client, share, make }: DirectoryContext, event: AuditEvent): Promise<Outcome> {
-  if ((await findDirectory(client, share, event.path)) || (await isParentListed(client, share, event))) return outcome("stale");
-  await reviveDirectories(client, share, await make([...withAncestors([event.path])]));
-  return outcome("inserted");
-}
-
 /**
  * A directory is renamed: its files keep their rows and lie in new directory rows, since history
  * goes on showing them under the old ones. Onto an occupied name, the file that was there is gone.
@@ -50,8 +44,6 @@ export async function createDirectory({ client, share, make }: DirectoryContext,
 export async function moveDirectory(context: DirectoryContext, event: AuditEvent): Promise<Outcome> {
   const { client, share, make } = context;
   const { path, targetPath } = event;
-  // Into itself, or onto one that holds it: no file system does that, so these paths are of another time.
-  if (targetPath === path || targetPath.startsWith(`${path}/`) || path.startsWith(`${targetPath}/`)) return outcome("stale");
   const root = await findDirectory(client, share, path);
   if (!root || isListed(root.listedMicros, event)) return moveLate(context, event, root);
   const subtree = await listSubtree(client, share, root.dir_id);

@@ -11,98 +11,19 @@
  * | DELETE_FILE | missing | stale | waits |
  *
  * Structure (create, move, delete) goes by the newest event's time: each file keeps the time of the
- * last one applied to it, since order holds only within a node. Directories are not folded: a run
- * ends before an event that moves or deletes one.
+ * last one applied to it, since order holds only within a node. That a directory is made is folded too;
+ * moving and deleting one is not, since it reaches below what is known.
  *
  * An event that is older than the listing of its directory makes, moves and deletes nothing: the
  * listing shows what came of it. But the file whose name it was may have another one by now: accesses
  * of a path where no file is known are kept, and go along with the moves that come later.
  */
 
-import { type Touch, touchOf } from "../../warming/touch.js";
+import { addWithAncestors, isWithin, splitPath } from "../../paths.js";
+import { touchOf } from "../../warming/touch.js";
 import type { Counter, Counts } from "./counts.js";
-
-export type AuditAction =
-  | "OTHER"
-  | "READ"
-  | "PREFETCH"
-  | "WRITE"
-  | "CREATE_FILE"
-  | "CREATE_DIRECTORY"
-  | "MOVE"
-  | "DELETE_FILE"
-  | "DELETE_DIRECTORY";
-
-/** One event, its paths in the share's normal form. */
-export interface AuditEvent {
-  eventId: string;
-  timeMicros: bigint;
-  action: AuditAction;
-  path: string;
-  /** Of a MOVE. */
-  targetPath: string;
-  user: string;
-  host: string;
-}
-
-/** A file as the fold knows it; changed in place. */
-export interface AuditFile {
-  /** Undefined for a file that an event of this run made known. */
-  fileCurrentId: bigint | undefined;
-  path: string;
-  /** Where it was when it was loaded; undefined for a new one. */
-  loadedPath: string | undefined;
-  atimeUnix: bigint | undefined;
-  /** Time of the last structural event applied to it. */
-  structuralMicros: bigint | undefined;
-  /** Its tier object, when it is STUBBED. */
-  stubbedTierId: bigint | undefined;
-  missing: boolean;
-  touched: boolean;
-  /** Written: size and mtime are no longer known. */
-  stale: boolean;
-  /** Made, moved or deleted in this run. */
-  restructured: boolean;
-}
-
-/** By whom and when a file was read or written. */
-export type AccessEvent = Pick<AuditEvent, "eventId" | "timeMicros" | "user" | "host">;
-
-/** What is known of a path: a live file, or when a file of that name was last deleted. */
-export interface KnownPath {
-  live: AuditFile | undefined;
-  /** True when a missing row of that name exists. */
-  wasThere: boolean;
-  deletedMicros: bigint | undefined;
-  /** Events up to this time are older than the listing of the path's directory; only of paths that an event may change. */
-  listedMicros: bigint | undefined;
-  /** The newest access that no file has been given; only of paths that an event may change. */
-  waiting: AccessEvent | undefined;
-}
-
-export interface Access {
-  file: AuditFile;
-  event: AccessEvent;
-  oldAtimeUnix: bigint | undefined;
-  newAtimeUnix: bigint;
-}
-
-/** The outcome of a run. */
-export interface Folded {
-  files: Set<AuditFile>;
-  accesses: Access[];
-  /** Every access to a file that is STUBBED, whether it moved its time or not. */
-  touches: Touch[];
-  /** Newest structural event by directory whose entries changed. */
-  directories: Map<string, bigint>;
-  /** Accesses that wait, by path; and paths of which none waits any more, where nothing new does. */
-  waiting: Map<string, AccessEvent>;
-  settled: Set<string>;
-}
-
-export function newFolded(): Folded {
-  return { files: new Set(), accesses: [], touches: [], directories: new Map(), waiting: new Map(), settled: new Set() };
-}
+import type { AccessEvent, AuditEvent } from "./events.js";
+import { type AuditFile, type Known, type KnownPath, newFolded } from "./folded.js";
 
 export interface FoldOptions {
   prefetchCounts: boolean;
@@ -110,20 +31,17 @@ export interface FoldOptions {
 
 export class Fold {
   readonly result = newFolded();
-  readonly #known: Map<string, KnownPath>;
+  readonly #known: Known;
   readonly #counts: Counts;
   readonly #options: FoldOptions;
-  readonly #dirOf: (path: string) => string;
 
-  /** `known` has every path that the events name. `dirOf` gives a path's directory. */
-  constructor(known: Map<string, KnownPath>, counts: Counts, options: FoldOptions, dirOf: (path: string) => string) {
+  constructor(known: Known, counts: Counts, options: FoldOptions) {
     this.#known = known;
     this.#counts = counts;
     this.#options = options;
-    this.#dirOf = dirOf;
   }
 
-  /** Applies an event and counts it. False, and nothing done, when the event is of a path that is no known file and may be a directory. */
+  /** Applies an event and counts it. False, and nothing done, when a directory, or what waits below a path, has to be moved or deleted. */
   apply(event: AuditEvent): boolean {
     switch (event.action) {
       case "READ":
@@ -141,8 +59,15 @@ export class Fold {
       case "DELETE_FILE":
         this.#count(this.#delete(event));
         return true;
+      case "CREATE_DIRECTORY":
+        this.#count(this.#createDirectory(event));
+        return true;
       case "MOVE":
         return this.#move(event);
+      case "DELETE_DIRECTORY":
+        if (!this.#isNothing(event.path)) return false;
+        this.#count("waiting");
+        return true;
       default:
         throw new Error(`${event.action} is not folded`);
     }
@@ -160,7 +85,7 @@ export class Fold {
   }
 
   #at(path: string): KnownPath {
-    const known = this.#known.get(path);
+    const known = this.#known.paths.get(path);
     if (!known) throw new Error(`the path ${JSON.stringify(path)} was not loaded`);
     return known;
   }
@@ -188,6 +113,7 @@ export class Fold {
     if (ended || (known.waiting && known.waiting.timeMicros >= event.timeMicros)) return "waiting";
     known.waiting = event;
     this.result.waiting.set(path, event);
+    addWithAncestors(this.#known.holdingWaiting, directoryOf(path));
     return "waiting";
   }
 
@@ -264,12 +190,33 @@ export class Fold {
     this.#restructure(file, event, file.path);
   }
 
+  #createDirectory(event: AuditEvent): Counter {
+    const known = this.#at(event.path);
+    if (known.directory?.isThere || this.result.shown.has(event.path) || isListed(known, event)) return "stale";
+    addWithAncestors(this.result.shown, event.path);
+    return "inserted";
+  }
+
+  /** No directory is known at `path`, and nothing waits there or below. */
+  #isNothing(path: string): boolean {
+    const { directory, waiting } = this.#at(path);
+    // Not looked up: who asks has to.
+    if (directory === undefined || directory.isThere || this.result.shown.has(path)) return false;
+    return waiting === undefined && !directory.holdsWaiting && !this.#known.holdingWaiting.has(path);
+  }
+
   #move(event: AuditEvent): boolean {
     const from = this.#at(event.path);
     const file = from.live;
-    if (!file) return false;
-    this.#settle(from, event.path);
-    this.#count(this.#moveFile(file, from, event));
+    if (file) {
+      this.#settle(from, event.path);
+      this.#count(this.#moveFile(file, from, event));
+    } else if (isWithin(event.path, event.targetPath) || isWithin(event.targetPath, event.path)) {
+      // Into itself, or onto one that holds it: no file system does that, so these paths are of another time.
+      this.#count("stale");
+    } else if (this.#isNothing(event.path)) {
+      this.#count(isListed(from, event) ? "stale" : "waiting");
+    } else return false;
     return true;
   }
 
@@ -308,7 +255,8 @@ export class Fold {
   #restructure(file: AuditFile, event: AuditEvent, path: string): void {
     file.restructured = true;
     this.result.files.add(file);
-    const dirPath = this.#dirOf(path);
+    const dirPath = directoryOf(path);
+    addWithAncestors(this.result.shown, dirPath);
     const last = this.result.directories.get(dirPath);
     if (last === undefined || last < event.timeMicros) this.result.directories.set(dirPath, event.timeMicros);
   }
@@ -322,4 +270,9 @@ function isNewer(structuralMicros: bigint | undefined, event: AuditEvent): boole
 /** The path's directory was listed after the event: what the event did is known, and what came of it later. */
 function isListed({ listedMicros }: KnownPath, event: AuditEvent): boolean {
   return listedMicros !== undefined && listedMicros >= event.timeMicros;
+}
+
+/** The directory that a file's path is in. */
+export function directoryOf(path: string): string {
+  return splitPath(path)?.dirPath ?? "/";
 }

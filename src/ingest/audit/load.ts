@@ -4,8 +4,9 @@ import { plainArray, textArray } from "../../db/array-literals.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { DirectoryCache } from "./directory-cache.js";
-import type { AuditFile, KnownPath } from "./fold.js";
+import type { AuditFile, KnownPath } from "./folded.js";
 import { clockMarginMicros } from "./listed.js";
+import { loadDirectories } from "./load-directories.js";
 import { loadWaiting } from "./waiting.js";
 
 interface Key {
@@ -29,6 +30,8 @@ export interface LoadContext {
   directories: DirectoryCache;
   /** Paths that an event may make, change, move or delete: what was deleted, listed or waits under their names matters too. */
   changing: ReadonlySet<string>;
+  /** Paths that may be directories, for all that the events say. */
+  ofDirectories: ReadonlySet<string>;
   /** Of the share's root: see KnownPath.listedMicros. */
   rootListedMicros: bigint | undefined;
   /** Whether accesses of any path wait. */
@@ -44,6 +47,8 @@ export async function loadPaths(
 ): Promise<void> {
   const keys = await findKeys(client, context, paths, known);
   if (keys.length > 0) await loadFiles(client, context, keys, known);
+  const directories = [...paths].filter((path) => context.ofDirectories.has(path));
+  for (const [path, directory] of await loadDirectories(client, context, directories)) (known.get(path) as KnownPath).directory = directory;
   if (!context.someWait) return;
   const changing = [...paths].filter((path) => context.changing.has(path));
   for (const [path, waiting] of await loadWaiting(client, context.share, changing)) (known.get(path) as KnownPath).waiting = waiting;
@@ -93,6 +98,7 @@ async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], 
       deletedMicros: row.deleted_micros ?? undefined,
       listedMicros: row.listed_micros ?? undefined,
       waiting: undefined,
+      directory: undefined,
     });
   }
   await loadStubbed(client, share, files);
@@ -112,7 +118,14 @@ async function findKeys(
     const dirId = dirIds.get(dirPath);
     if (dirId !== undefined) keys.push({ path, dirId, name });
     else
-      known.set(path, { live: undefined, wasThere: false, deletedMicros: undefined, listedMicros: rootListedMicros, waiting: undefined });
+      known.set(path, {
+        live: undefined,
+        wasThere: false,
+        deletedMicros: undefined,
+        listedMicros: rootListedMicros,
+        waiting: undefined,
+        directory: undefined,
+      });
   }
   return keys;
 }

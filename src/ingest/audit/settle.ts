@@ -3,7 +3,7 @@ import type { ClientBase } from "pg";
 import { recordTouches } from "../../warming/record-touches.js";
 import { touchOf } from "../../warming/touch.js";
 import type { ShareRef } from "../directories.js";
-import { type AuditFile, type Folded, newFolded } from "./fold.js";
+import { type AuditFile, type Folded, newFolded } from "./folded.js";
 import { storeFolded } from "./store.js";
 import { toAccess, type WaitingRow } from "./waiting.js";
 

@@ -5,7 +5,7 @@ import { takeFileBlocks } from "../../db/id-blocks.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import { extensionOf } from "../records.js";
-import type { Access, AuditFile, Folded } from "./fold.js";
+import type { Access, AuditFile, Folded } from "./folded.js";
 import { storeWaiting } from "./waiting.js";
 
 /** Ids of directories by path; has every directory that the run's files lie in. */

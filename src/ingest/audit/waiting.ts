@@ -7,10 +7,14 @@ import type { ClientBase } from "pg";
 import { plainArray, textArray } from "../../db/array-literals.js";
 import { pathDigest, splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
-import type { AccessEvent, Folded } from "./fold.js";
+import type { AccessEvent } from "./events.js";
+import type { Folded } from "./folded.js";
 
 /** Characters of a path that `path_start` has. */
 const pathStartCharacters = 400;
+
+/** The column, so that no index is used for it: with few statistics the planner would take the key, and read all that waits in the share for each path. */
+export const shareUnindexed = "(share_id + 0)";
 
 export interface WaitingRow {
   path: string;
@@ -96,14 +100,11 @@ export async function takeWaitingBelow(
   path: string,
   untilMicros: bigint,
 ): Promise<Map<string, AccessEvent>> {
-  const prefix = Array.from(`${path}/`);
-  const first = prefix.slice(0, pathStartCharacters).join("");
-  // The character after `/` is `0`.
-  const last = prefix.length > pathStartCharacters ? first : `${path}0`;
+  const { first, last } = startsBelow(path);
   const [digests, names] = keyArrays(share, [path]);
   const { rows } = await client.query<WaitingRow>(
     `DELETE FROM audit_waiting WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
-       SELECT ctid FROM audit_waiting WHERE tenant_id = $1 AND share_id = $2 AND path_start BETWEEN $3 AND $4 AND starts_with(path, $5) AND event_micros <= $8
+       SELECT ctid FROM audit_waiting WHERE tenant_id = $1 AND ${shareUnindexed} = $2 AND path_start BETWEEN $3 AND $4 AND starts_with(path, $5) AND event_micros <= $8
        UNION
        SELECT w.ctid FROM unnest($6::uuid[], $7::text[]) AS k (dir_digest, name)
        CROSS JOIN LATERAL (
@@ -113,6 +114,14 @@ export async function takeWaitingBelow(
     [share.tenantId, share.shareId, first, last, `${path}/`, digests, names, untilMicros],
   );
   return new Map(rows.map((row) => [row.path, toAccess(row)]));
+}
+
+/** Between which values of `path_start` everything below `path` lies, and with it other things. */
+export function startsBelow(path: string): { first: string; last: string } {
+  const prefix = Array.from(`${path}/`);
+  const first = prefix.slice(0, pathStartCharacters).join("");
+  // The character after `/` is `0`.
+  return { first, last: prefix.length > pathStartCharacters ? first : `${path}0` };
 }
 
 export function toAccess({ event_micros, event_id, actor, host }: WaitingRow): AccessEvent {
