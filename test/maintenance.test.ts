@@ -1,16 +1,14 @@
 /** Background jobs, on the newest and the oldest PostgreSQL. */
-import { EventEmitter, once } from "node:events";
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../src/db/migrate.js";
 import { createPools, type Pools } from "../src/db/pool.js";
 import { inTenant } from "../src/db/tenant.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
 import { type AuditContext, pushAudit } from "../src/ingest/audit/push-audit.js";
-import type { Logger } from "../src/log.js";
-import { maintain, runMaintenance } from "../src/maintenance/run.js";
 import type { RunningCluster } from "./support/cluster.js";
 import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
+import { runMaintenance } from "./support/maintenance.js";
 import {
   createEmptyDatabase,
   createTestDatabase,
@@ -243,27 +241,5 @@ function runTests(): void {
       expect(await run()).toMatchObject({ ran: false, partitionsMade: [], eventsPruned: 0, waitingPruned: 0 });
     });
     expect((await run()).ran).toBe(true);
-  });
-
-  test("that fail are logged, the next one tries again, and an abort ends them", async () => {
-    const stop = new AbortController();
-    const told = new EventEmitter();
-    const log = { error: () => told.emit("error logged"), debug: () => told.emit("done") } as unknown as Logger;
-    const unreachable = new pg.Pool({ host: "127.0.0.1", port: 1 });
-    let failed = false;
-    const connect = () => {
-      if (failed) return pools.query.connect();
-      failed = true;
-      return unreachable.connect();
-    };
-    const logged = once(told, "error logged");
-    const done = once(told, "done");
-    const pool = { connect } as unknown as pg.Pool;
-    const ended = maintain({ pool, log, intervalMs: 1, auditKeepDays: 7, signal: stop.signal });
-    await logged;
-    await done;
-    stop.abort();
-    await ended;
-    await unreachable.end();
   });
 }

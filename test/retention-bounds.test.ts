@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../src/db/migrate.js";
 import { inTenant } from "../src/db/tenant.js";
 import { createLogger } from "../src/log.js";
-import { runMaintenance } from "../src/maintenance/run.js";
 import { type Bounds, setBounds } from "../src/retention/bounds.js";
 import { listJobs } from "../src/retention/jobs.js";
 import { setPolicy } from "../src/retention/policies.js";
@@ -12,6 +11,7 @@ import { WarmingFeed } from "../src/warming/feed.js";
 import { watchWarming } from "../src/warming/watch.js";
 import type { RunningCluster } from "./support/cluster.js";
 import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
+import { runMaintenance } from "./support/maintenance.js";
 import { createEmptyDatabase, createTestDatabase, missingPostgres14, postgres14, type TestDatabase } from "./support/postgres.js";
 import { createTestTenant } from "./support/tenant.js";
 

@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../src/db/migrate.js";
 import { inTenant } from "../src/db/tenant.js";
 import { streamSnapshot } from "../src/history/snapshot.js";
-import { runMaintenance } from "../src/maintenance/run.js";
 import { setPolicy } from "../src/retention/policies.js";
 import type { RunningCluster } from "./support/cluster.js";
 import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
+import { runMaintenance } from "./support/maintenance.js";
 import {
   createEmptyDatabase,
   createTestDatabase,

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { createPools } from "../src/db/pool.js";
 import { TierAction, type TierClaim, TierReportCode, TierService } from "../src/gen/frostline/v1/tier_pb.js";
-import { runMaintenance } from "../src/maintenance/run.js";
+import { runMaintenance } from "./support/maintenance.js";
 import { type Random, seededRandom } from "./support/random.js";
 import { withTierServer } from "./support/tier-server.js";
 

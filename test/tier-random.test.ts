@@ -4,7 +4,6 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { inTenant } from "../src/db/tenant.js";
-import { runMaintenance } from "../src/maintenance/run.js";
 import { type Claim, claimTierObjects } from "../src/tier/claim.js";
 import type { Outcome } from "../src/tier/judge.js";
 import { reportTierObjects } from "../src/tier/report.js";
@@ -12,6 +11,7 @@ import { asPlanned } from "../src/tier/still-matches.js";
 import { plannable, plannedAnew, type WantedAction } from "../src/tier/transitions.js";
 import { requestRehydration } from "../src/tier/want.js";
 import { chunkOf, type FakeFile, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
+import { runMaintenance } from "./support/maintenance.js";
 import { createTestDatabase, type TestDatabase } from "./support/postgres.js";
 import { type Random, seededRandom } from "./support/random.js";
 import { createTestTenant } from "./support/tenant.js";

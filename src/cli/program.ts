@@ -13,6 +13,7 @@ import { addFile, addLs } from "./files.js";
 import { addDiff, addSnapshot } from "./history.js";
 import { addHolds } from "./holds.js";
 import { addImport } from "./import.js";
+import { addJobs } from "./jobs.js";
 import { addKey } from "./key.js";
 import { addMigrate } from "./migrate.js";
 import { addPlan, addPlans } from "./plan.js";
@@ -61,6 +62,7 @@ const commands = [
   addTier,
   addRetention,
   addErase,
+  addJobs,
 ];
 
 /** All commands; nothing is read or connected before one of them runs. */

@@ -1,108 +1,106 @@
-/** Background jobs: at the start and then at intervals, on one server at a time. */
+/** Background jobs: each at its time, on one server at a time (docs/adr/0033, 0045). */
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Pool, PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
-import type { Logger } from "../log.js";
-import { stillMatches } from "../planner/still-matches.js";
-import { dropEmptyMonths } from "../retention/drop-months.js";
-import { continueErasures } from "../retention/erase.js";
-import { applyRetention } from "../retention/run.js";
-import { newReconciled, type Reconciled } from "../tier/reconcile.js";
-import { makePartitions } from "./partitions.js";
-import { pruneProcessed } from "./prune-processed.js";
-import { pruneWaiting } from "./prune-waiting.js";
-import { reconcileTier } from "./reconcile-tier.js";
+import { errorText, type Logger } from "../log.js";
+import { inSpan } from "../tracing.js";
+import { cleanUp } from "./for-each-tenant.js";
+import { type Done, type Job, rowsOf } from "./job.js";
+import { beginRun, dueJobs, type Ended, endRun, lockJobs, type Runner, unlockJobs } from "./job-runs.js";
+import { jobs } from "./jobs.js";
 
-export interface MaintenanceOptions {
+/** Between two looks at what is due: as long may a run that was asked for have to wait. */
+const lookMs = 10_000;
+
+export interface MaintenanceOptions extends Runner {
   pool: Pool;
   log: Logger;
-  /** From the end of a run to the begin of the next. */
-  intervalMs: number;
   /** So long a processed audit event is remembered. */
   auditKeepDays: number;
   /** Ends it: what is under way comes to the end of its transaction. */
   signal: AbortSignal;
+  /** Told of each run of this server's. */
+  onRun(job: string, outcome: Ended["outcome"], seconds: number, rows: number): void;
 }
 
-export interface MaintenanceResult {
-  /** False when another server is at it; then nothing was done. */
-  ran: boolean;
-  partitionsMade: string[];
-  /** Months of the audit log that retention had emptied. */
-  partitionsDropped: string[];
-  eventsPruned: number;
-  /** Accesses that waited for a file in vain. */
-  waitingPruned: number;
-  /** Tier objects that were brought on. */
-  tier: Reconciled;
-}
-
-/** Runs the jobs again and again until `signal` aborts; resolves then. Errors are logged, and the next run tries again. */
+/** Runs what is due again and again until `signal` aborts; resolves then. What fails is logged, and tried again later. */
 export async function maintain(options: MaintenanceOptions): Promise<void> {
-  const { log, intervalMs, signal } = options;
+  const { pool, log, intervalMs, signal } = options;
   while (!signal.aborted) {
     try {
-      const { ran, ...done } = await runMaintenance(options);
-      if (ran) log.debug(done, "background jobs done");
+      const names = jobs.map(({ name }) => name);
+      for (const due of await dueJobs(pool, names, options)) {
+        const job = jobs.find(({ name }) => name === due) as Job;
+        // Another server is at it: it does the others, too.
+        if (signal.aborted || (await runJob(options, job)) === undefined) break;
+      }
     } catch (error) {
-      log.error({ err: error }, "background jobs failed; the next run tries again");
+      log.error({ err: error }, "what background jobs are due could not be found out, or recorded; the next look tries again");
     }
-    await delay(intervalMs, undefined, { signal }).catch((error) => {
+    await delay(Math.min(intervalMs, lookMs), undefined, { signal }).catch((error) => {
       if (!signal.aborted) throw error;
     });
   }
 }
 
-/** Runs each job once. Throws DomainErrors. */
-export async function runMaintenance({
-  pool,
-  auditKeepDays,
-  signal,
-}: Omit<MaintenanceOptions, "log" | "intervalMs">): Promise<MaintenanceResult> {
-  const result: MaintenanceResult = {
-    ran: false,
-    partitionsMade: [],
-    partitionsDropped: [],
-    eventsPruned: 0,
-    waitingPruned: 0,
-    tier: newReconciled(),
-  };
+export type Attempt = { done: Partial<Done> } | { error: unknown };
+
+/** Undefined when it is not due, or another server is at it. Throws a DomainError when the run cannot be recorded. */
+export async function runJob(options: MaintenanceOptions, job: Job): Promise<Attempt | undefined> {
+  const runId = randomUUID();
+  const startMs = performance.now();
+  const attempt = await runLocked(options, job, runId);
+  if (attempt === undefined) return undefined;
+  const seconds = Math.round(performance.now() - startMs) / 1000;
+  const ended = outcomeOf(attempt, options.signal);
+  options.onRun(job.name, ended.outcome, seconds, ended.outcome === "FAILED" ? 0 : ended.rows);
+  const run = { job: job.name, runId, seconds };
+  if ("error" in attempt) options.log.error({ ...run, err: attempt.error }, "a background job failed; it will be tried again");
+  else options.log.debug({ ...run, ...attempt.done }, "a background job is done");
+  return attempt;
+}
+
+/** On a connection that holds the lock until the run is recorded. */
+async function runLocked(options: MaintenanceOptions, job: Job, runId: string): Promise<Attempt | undefined> {
+  const { pool, signal } = options;
   const client = await pool.connect().catch((error) => {
     throw toDomainError(error);
   });
-  let broken = true;
+  const record = (by: PoolClient | Pool, attempt: Attempt) => endRun(by, job.name, runId, options, outcomeOf(attempt, signal));
+  let usable = false;
+  let attempt: Attempt | undefined;
   try {
-    result.ran = await tryLock(client);
-    if (result.ran) {
-      result.partitionsMade = await makePartitions(client);
-      for (const tenantId of await listTenantIds(client)) await continueErasures({ client, tenantId, signal });
-      // Without those that were erased.
-      for (const tenantId of await listTenantIds(client)) {
-        result.eventsPruned += await pruneProcessed(client, tenantId, auditKeepDays, signal);
-        result.waitingPruned += await pruneWaiting(client, tenantId, auditKeepDays, signal);
-        await reconcileTier(client, tenantId, stillMatches, result.tier, signal);
-        await applyRetention(client, tenantId, signal);
+    if (await lockJobs(client)) {
+      if (await beginRun(client, job.name, runId, options)) {
+        attempt = await tryJob(options, job, runId, client);
+        await record(client, attempt);
       }
-      result.partitionsDropped = await dropEmptyMonths(client);
-      await client.query("SELECT pg_advisory_unlock(hashtextextended('maintenance', 0))");
+      await unlockJobs(client);
     }
-    broken = false;
-    return result;
+    usable = true;
   } catch (error) {
-    throw toDomainError(error);
+    if (attempt === undefined) throw toDomainError(error);
   } finally {
-    // After an error the connection goes, and with it the lock.
-    client.release(broken);
+    client.release(!usable);
+  }
+  // The connection was lost, and the lock with it.
+  if (attempt !== undefined && !usable) await record(pool, attempt);
+  return attempt;
+}
+
+/** Never throws. Afterwards the connection is outside of a transaction, or lost. */
+async function tryJob({ auditKeepDays, signal }: MaintenanceOptions, job: Job, runId: string, client: PoolClient): Promise<Attempt> {
+  try {
+    const attributes = { "frostline.job": job.name, "frostline.job.run_id": runId };
+    return { done: await inSpan("frostline.job", attributes, () => job.run({ client, auditKeepDays, signal })) };
+  } catch (error) {
+    await cleanUp(client);
+    return { error };
   }
 }
 
-/** A lock of the connection: it goes with it, whatever becomes of this process. */
-async function tryLock(client: PoolClient): Promise<boolean> {
-  const { rows } = await client.query<{ locked: boolean }>("SELECT pg_try_advisory_lock(hashtextextended('maintenance', 0)) AS locked");
-  return rows[0]?.locked ?? false;
-}
-
-async function listTenantIds(client: PoolClient): Promise<string[]> {
-  const { rows } = await client.query<{ tenant_id: string }>("SELECT tenant_id FROM list_tenants()");
-  return rows.map((row) => row.tenant_id);
+function outcomeOf(attempt: Attempt, signal: AbortSignal): Ended {
+  if ("error" in attempt) return { outcome: "FAILED", error: errorText(attempt.error) };
+  return { outcome: signal.aborted ? "INTERRUPTED" : "DONE", rows: rowsOf(attempt.done) };
 }

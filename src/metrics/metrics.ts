@@ -45,6 +45,19 @@ export class Metrics {
     help: "Transactions of scans and audit batches that wait for a connection.",
     registers: [this.registry],
   });
+  readonly #jobSeconds = new Histogram({
+    name: "frostline_job_seconds",
+    help: "Duration of this server's runs of background jobs, by job and outcome.",
+    labelNames: ["job", "outcome"] as const,
+    buckets: secondsBuckets,
+    registers: [this.registry],
+  });
+  readonly #jobRows = new Counter({
+    name: "frostline_job_rows_total",
+    help: "Rows that this server's runs of background jobs removed or brought on.",
+    labelNames: ["job"] as const,
+    registers: [this.registry],
+  });
   readonly readFailures = new Counter({
     name: "frostline_metrics_read_failures_total",
     help: "Scrapes that could not read the figures of shares and volumes out of the database; those are absent then.",
@@ -56,6 +69,12 @@ export class Metrics {
   constructor() {
     // CPU, memory, garbage collection, and the delay of the event loop.
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** A run of a background job has ended. */
+  jobRun(job: string, outcome: "DONE" | "FAILED" | "INTERRUPTED", seconds: number, rows: number): void {
+    this.#jobSeconds.observe({ job, outcome: outcome.toLowerCase() }, seconds);
+    this.#jobRows.inc({ job }, rows);
   }
 
   /** A gauge that is read when it is scraped. */

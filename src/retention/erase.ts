@@ -4,7 +4,7 @@
  * In the end the record says who had it erased and when, and not its name.
  */
 import { lockShare } from "../ingest/locks.js";
-import { step, type Worker } from "./step.js";
+import { allowLongStatements, step, type Worker } from "./step.js";
 
 /** Rows of a transaction. */
 const batchRows = 10_000;
@@ -19,8 +19,8 @@ interface Pending {
   pending_name: string | null;
 }
 
-/** Goes on with what the tenant has asked for, the oldest first; between two batches an abort of the worker's signal ends it. */
-export async function continueErasures(worker: Worker): Promise<void> {
+/** Goes on with what the tenant has asked for, the oldest first; between two batches an abort of the worker's signal ends it. Returns how many are done. */
+export async function continueErasures(worker: Worker): Promise<number> {
   const { client, tenantId, signal } = worker;
   const { rows } = await step(worker, () =>
     client.query<Pending>(
@@ -28,7 +28,13 @@ export async function continueErasures(worker: Worker): Promise<void> {
       [tenantId],
     ),
   );
-  for (const erasure of rows) if (!signal.aborted && (await erase(worker, erasure))) await finish(worker, erasure);
+  let finished = 0;
+  for (const erasure of rows) {
+    if (signal.aborted || !(await erase(worker, erasure))) break;
+    await finish(worker, erasure);
+    finished += 1;
+  }
+  return finished;
 }
 
 async function erase(worker: Worker, { erasure_id: erasureId, kind, ...what }: Pending): Promise<boolean> {
@@ -58,7 +64,7 @@ async function eraseShareRows(worker: Worker, erasureId: bigint | undefined, sha
     const erased = await step(worker, async () => {
       await lockShare(client, shareId, "exclusive");
       // The last batch looks through the whole audit log for what names no file any more.
-      await client.query("SET LOCAL statement_timeout = 0");
+      await client.query(allowLongStatements);
       const { rows } = await client.query<{ erased: bigint }>("SELECT erase_share_rows($1, $2, $3) AS erased", [
         tenantId,
         shareId,
@@ -82,7 +88,7 @@ async function eraseTenantRows({ client, signal }: Worker, tenantId: string): Pr
   await step(worker, () => client.query("UPDATE share SET erasing_utc = coalesce(erasing_utc, now()) WHERE tenant_id = $1", [tenantId]));
   for (const { share_id: shareId } of rows) if (!(await eraseShareRows(worker, undefined, shareId))) return false;
   await step(worker, async () => {
-    await client.query("SET LOCAL statement_timeout = 0");
+    await client.query(allowLongStatements);
     await client.query("SELECT erase_tenant_rows($1)", [tenantId]);
   });
   return true;

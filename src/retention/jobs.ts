@@ -36,3 +36,12 @@ export async function listJobs(client: ClientBase, tenantId: string): Promise<Jo
   );
   return rows;
 }
+
+/** Rows that the runs which began at `since`, a timestamp as text, or later have removed. Within a transaction of the tenant. */
+export async function removedSince(client: ClientBase, tenantId: string, since: string): Promise<number> {
+  const { rows } = await client.query<{ removed: number }>(
+    "SELECT coalesce(sum(last_removed), 0)::float8 AS removed FROM retention_job WHERE tenant_id = $1 AND last_run_utc >= $2",
+    [tenantId, since],
+  );
+  return rows[0]?.removed ?? 0;
+}

@@ -6,7 +6,7 @@
 import { lockShare } from "../ingest/locks.js";
 import type { Bounds } from "./bounds.js";
 import { beginJob, countRemoved } from "./jobs.js";
-import { step, type Worker } from "./step.js";
+import { allowLongStatements, step, type Worker } from "./step.js";
 
 /** Rows of a transaction. */
 const batchRows = 5000;
@@ -49,7 +49,7 @@ async function findMissing({ client, tenantId }: Worker, shareId: bigint, missin
       AND c.updated_utc < now() - make_interval(days => $3)
       AND NOT EXISTS (SELECT FROM tier_object t WHERE t.tenant_id = $1 AND t.file_current_id = c.file_current_id)
       AND NOT EXISTS (SELECT FROM audit_log a WHERE a.tenant_id = $1 AND a.file_current_id = c.file_current_id)`;
-  await client.query("SET LOCAL statement_timeout = 0");
+  await client.query(allowLongStatements);
   const { rows } = await client.query<{ any: boolean }>(`SELECT EXISTS (${old}) AS any`, [tenantId, shareId, missingDays]);
   if (rows[0]?.any !== true) return false;
   await client.query("SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off");

@@ -8,7 +8,7 @@
  */
 import { textArray } from "../db/array-literals.js";
 import { beginJob, countRemoved } from "./jobs.js";
-import { step, type Worker } from "./step.js";
+import { allowLongStatements, step, type Worker } from "./step.js";
 
 /** Names of a transaction. */
 const batchNames = 5000;
@@ -107,7 +107,7 @@ async function markScans({ client, tenantId }: Worker, share: Share): Promise<bi
 /** An ADDED version seldom has an older one, most of a first scan have none: they are looked up, the others are taken as they come. */
 async function findNames({ client, tenantId }: Worker, share: Share, oldest: bigint): Promise<void> {
   // The cursor is filled at the commit, which may take longer than a statement is given.
-  await client.query("SET LOCAL statement_timeout = 0");
+  await client.query(allowLongStatements);
   await client.query(
     `DECLARE purgeable NO SCROLL CURSOR WITH HOLD FOR
      SELECT v.dir_id, v.name FROM file v

@@ -10,6 +10,9 @@ export interface Worker {
   signal: AbortSignal;
 }
 
+/** For the rest of the transaction: what looks through whole tables may take hours, and one that hangs must end. */
+export const allowLongStatements = "SET LOCAL statement_timeout = '4h'";
+
 /** Runs `work` in a transaction of the tenant and commits. After an error the connection is not to be used any more. */
 export async function step<T>({ client, tenantId }: Pick<Worker, "client" | "tenantId">, work: () => Promise<T>): Promise<T> {
   await client.query(beginFor(tenantId));

@@ -3,6 +3,7 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { DirIds } from "../db/id-blocks.js";
 import { AuditService } from "../gen/frostline/v1/audit_pb.js";
 import { FileService } from "../gen/frostline/v1/file_pb.js";
+import { JobService } from "../gen/frostline/v1/job_pb.js";
 import { PlannerService } from "../gen/frostline/v1/planner_pb.js";
 import { RetentionService } from "../gen/frostline/v1/retention_pb.js";
 import { RuleService } from "../gen/frostline/v1/rule_pb.js";
@@ -20,6 +21,7 @@ import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
 import { fileService } from "./file.js";
 import { healthService } from "./health.js";
+import { jobService } from "./job.js";
 import { plannerService } from "./planner.js";
 import { ScanServiceView } from "./push-view.js";
 import { reflectionService } from "./reflection.js";
@@ -42,6 +44,7 @@ export const services = [
   TierService,
   RetentionService,
   WarmingService,
+  JobService,
   Health,
   ServerReflection,
 ] as const;
@@ -64,6 +67,7 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   router.service(TierService, tierService(deps, stillMatches));
   router.service(WarmingService, warmingService(deps));
   router.service(RetentionService, retentionService(deps));
+  router.service(JobService, jobService(deps));
   router.service(Health, healthService(deps, services));
   router.service(ServerReflection, reflectionService(services, drainSignal));
 }

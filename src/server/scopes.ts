@@ -76,6 +76,8 @@ export const access: ReadonlyMap<string, Access> = new Map([
   ["frostline.v1.RetentionService/ErasePerson", admin],
   ["frostline.v1.RetentionService/EraseTenant", platformAdmin],
   ["frostline.v1.RetentionService/ListErasures", admin],
+  ["frostline.v1.JobService/ListJobs", platformAdmin],
+  ["frostline.v1.JobService/RunJob", platformAdmin],
   ["frostline.v1.FileService/ListFiles", reader],
   ["frostline.v1.FileService/GetFile", reader],
   ["frostline.v1.FileService/StreamSnapshot", reader],

@@ -1,5 +1,7 @@
 /** Composes a server of its parts, and takes it apart again in order. */
+import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import * as os from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../config.js";
 import { createPools, type Pools } from "../db/pool.js";
@@ -99,6 +101,8 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       log,
       intervalMs: config.maintenanceIntervalMs,
       auditKeepDays: config.auditKeepDays,
+      server: instanceName(),
+      onRun: (job, outcome, seconds, rows) => metrics.jobRun(job, outcome, seconds, rows),
       signal: stop.drain.signal,
     });
     let closed: Promise<void> | undefined;
@@ -127,6 +131,11 @@ export async function startServer({ config, log }: { config: Config; log: Logger
     await database.stop();
     throw error;
   }
+}
+
+/** Of this server among all that share a database: containers often have the same process id. */
+function instanceName(): string {
+  return `${os.hostname()}/${process.pid}/${randomBytes(2).toString("hex")}`;
 }
 
 /** The two signals of a stopping server. */
