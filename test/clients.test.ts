@@ -7,12 +7,15 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bufCurlReflection, bufCurlSchema } from "./clients/buf-curl.js";
+import { grpcJs } from "./clients/grpc-js.js";
+import { connectHttp1, grpcWebHttp1 } from "./clients/http1.js";
 import { python, pythonByBuf } from "./clients/python.js";
 import { directories, expression, type ForeignClient, makeTrail, makeTree, plannedPaths, readAgain, tree } from "./clients/scenario.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { type LocalServer, startTestServer } from "./support/server.js";
 
-const clients: ForeignClient[] = [python, pythonByBuf];
+const clients: ForeignClient[] = [python, pythonByBuf, grpcJs, bufCurlReflection, bufCurlSchema, connectHttp1, grpcWebHttp1];
 
 let server: LocalServer;
 let scratch: Scratch;
