@@ -26,6 +26,16 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return describeDatabase(cluster, name);
 }
 
+/** A database as that one is now. Nobody may be connected to it. */
+export async function copyTestDatabase(database: TestDatabase): Promise<TestDatabase> {
+  const cluster = inject("cluster");
+  const name = newName();
+  await withClient(cluster.superuserUrl, (client) =>
+    client.query(`CREATE DATABASE ${name} OWNER frostline_owner TEMPLATE ${database.name}`),
+  );
+  return describeDatabase(cluster, name);
+}
+
 /** An empty database, owned by the owner role and not yet migrated, on the run's server or on `cluster`. */
 export async function createEmptyDatabase(cluster: Cluster = inject("cluster")): Promise<TestDatabase> {
   const name = newName();

@@ -21,6 +21,8 @@ export interface WarmedShare extends AuditedShare {
 export interface StubbedOptions {
   shareName?: string;
   files: number;
+  /** That they lie in. */
+  directory?: string;
   /** Of the rule that planned all of them; without it they have none. */
   settings?: Partial<RuleSettings>;
   /** So long they have been stubbed. */
@@ -29,7 +31,7 @@ export interface StubbedOptions {
 
 /** `files` files of one directory, scanned, and stubbed as if a mover had reported it. */
 export async function createWarmedShare(server: AuditedShare["server"], tenant: TestTenant, options: StubbedOptions): Promise<WarmedShare> {
-  const { shareName = "warmed", files, settings, stubbedForSeconds = 3600 } = options;
+  const { shareName = "warmed", files, directory = "/reel", settings, stubbedForSeconds = 3600 } = options;
   const share = await createAuditedShare(server, tenant, shareName);
   const names = Array.from({ length: files }, (_, no) => `take ${no}.mov`);
   const entries = names.map((name, no) => {
@@ -38,11 +40,11 @@ export async function createWarmedShare(server: AuditedShare["server"], tenant: 
   });
   const tree: FakeTree = new Map([
     ["/", new Map()],
-    ["/reel", new Map(entries)],
+    [directory, new Map(entries)],
   ]);
   await scanTree(share, tree, startSeconds);
   const shareId = await stubAll(share, files, settings && { ...defaultRuleSettings, ...settings }, stubbedForSeconds);
-  return { ...share, shareId, paths: names.map((name) => `/reel/${name}`), sent: new Map() };
+  return { ...share, shareId, paths: names.map((name) => `${directory}/${name}`), sent: new Map() };
 }
 
 /** Of a plan whose one rule took all there was. */
