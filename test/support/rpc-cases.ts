@@ -1,6 +1,6 @@
 /**
  * For each call that acts for a tenant, requests that are good for a tenant furnished as in furnished-tenant.ts, as JSON; of a client's
- * stream, its messages. `page_token` is filled in by who asks. Two tenants' requests differ in what names something, and nowhere else.
+ * stream, its messages. What they name is there. `page_token` is filled in by who asks. Two tenants' requests differ in what names something, and nowhere else.
  */
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Furnishings } from "./furnished-tenant.js";
@@ -46,7 +46,7 @@ export const rpcCases: Record<string, Case> = {
         chunk: {
           chunkNo: "1",
           owners: [word],
-          directories: [{ path: base64(`/${word} pushed`), complete: true, files: [{ name: base64("new"), sizeBytes: "1" }] }],
+          directories: [{ path: base64(`/${word}`), complete: false, files: [{ name: base64("new"), sizeBytes: "1" }] }],
         },
       },
     ],
@@ -108,10 +108,10 @@ export const rpcCases: Record<string, Case> = {
   "RuleService/ListRules": ({ word }) => [[{ includeRetired: true }], [{ name: word }]],
   "RuleService/ListHolds": ({ word }) => [[{ shareName: word }], [{}]],
   "RuleService/RemoveHold": ({ holdId }) => [[{ holdId }]],
-  "RuleService/AddHold": ({ word }) => [[{ shareName: word, pathGlob: `/${word}/**`, reason: word }]],
+  "RuleService/AddHold": ({ word }) => [[{ shareName: word, pathGlob: `/${word}/one/**`, reason: word }]],
   "RuleService/ApplyRules": ({ word, etag }) => [
     [{ ruleSet: { rules: [ruleOf(word, [word])] }, validateOnly: true, expectedEtag: etag }],
-    [{ ruleSet: { rules: [ruleOf(`${word} applied`, [word])] } }],
+    [{ ruleSet: { rules: [ruleOf(`${word} two`, [word])] } }],
   ],
   "RuleService/DeleteRule": ({ word, etag }) => [[{ name: `${word} two` }], [{ name: word, expectedEtag: etag }]],
   "RetentionService/GetRetention": () => [[{}]],
