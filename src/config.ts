@@ -1,6 +1,7 @@
 /** The server's settings. Nothing else reads the environment. */
 import * as path from "node:path";
 import { z } from "zod";
+import { type TokenSettings, tokenEnvironment, tokenSettings } from "./config-tokens.js";
 
 export interface Config {
   /** Of the runtime role; undefined: an embedded PostgreSQL is started below dataDir. */
@@ -10,6 +11,8 @@ export interface Config {
   listen: ListenAddress;
   /** undefined: plaintext. */
   tls: TlsFiles | undefined;
+  /** Bearer tokens beside API keys; undefined: none are taken. */
+  tokens: TokenSettings | undefined;
   /** The port for probes, metrics and calls over HTTP/1.1; undefined: none. */
   httpListen: ListenAddress | undefined;
   /** Web pages of these origins may call over HTTP/1.1 and gRPC-Web. */
@@ -77,6 +80,7 @@ const environment = z.object({
   FROSTLINE_TLS_CERT: z.string().optional(),
   FROSTLINE_TLS_KEY: z.string().optional(),
   FROSTLINE_TLS_CLIENT_CA: z.string().optional(),
+  ...tokenEnvironment,
   FROSTLINE_HTTP_LISTEN: z.string().transform(parseListen).optional(),
   FROSTLINE_CORS_ORIGINS: z.string().default("").transform(parseOrigins),
   FROSTLINE_KEEPALIVE_SECONDS: wholeNumber(60, 3600),
@@ -113,6 +117,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     dataDir: settings.FROSTLINE_DATA,
     listen: settings.FROSTLINE_LISTEN,
     tls,
+    tokens: tokenSettings(settings),
     httpListen: settings.FROSTLINE_HTTP_LISTEN,
     corsOrigins: settings.FROSTLINE_CORS_ORIGINS,
     keepaliveMs: settings.FROSTLINE_KEEPALIVE_SECONDS * 1000,

@@ -33,6 +33,12 @@ export class Metrics {
     labelNames: ["reason"] as const,
     registers: [this.registry],
   });
+  readonly issuerKeyReads = new Counter({
+    name: "frostline_issuer_key_reads_total",
+    help: "Attempts to read the token issuer's keys, by outcome.",
+    labelNames: ["outcome"] as const,
+    registers: [this.registry],
+  });
   readonly mergeSeconds = new Histogram({
     name: "frostline_merge_seconds",
     help: "Time that a transaction of a scan or an audit batch had its connection, by outcome.",

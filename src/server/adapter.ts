@@ -67,11 +67,19 @@ async function respond(
   // Of HTTP/2 this is a view of the connection's socket, which may have gone already.
   const { remoteAddress, authorized, authorizationError } = request.socket as Partial<TLSSocket>;
   const refused = clientCertificates && authorized !== true ? String(authorizationError ?? "NO_CERTIFICATE") : undefined;
-  const context = createContextValues().set(peerKey, { address: remoteAddress, certificateRefused: refused });
+  const authorizations = countHeader(request, "authorization");
+  const context = createContextValues().set(peerKey, { address: remoteAddress, certificateRefused: refused, authorizations });
   const call = universalRequestFromNodeRequest(request, response, undefined, context);
   if (isStream(call.body)) call.body = markGone(call.body, () => isBroken(request));
   const answer = await handler(call);
   await universalResponseToNodeResponse(isStream(answer.body) ? { ...answer, body: markGone(answer.body) } : answer, response);
+}
+
+/** `rawHeaders` has names and values in turn. */
+function countHeader({ rawHeaders }: NodeRequest, name: string): number {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) if (rawHeaders[index]?.toLowerCase() === name) count += 1;
+  return count;
 }
 
 /**

@@ -16,6 +16,7 @@ import type { ServerDeps } from "../rpc/context.js";
 import { toConnectError } from "../rpc/errors.js";
 import { registerServices } from "../rpc/routes.js";
 import { ensureLocalKeys, type LocalKeys } from "../tenancy/local-keys.js";
+import { createTokens, type Tokens } from "../tenancy/tokens/tokens.js";
 import { WarmingFeed } from "../warming/feed.js";
 import { createRequestHandler } from "./adapter.js";
 import { authentication } from "./authenticate.js";
@@ -92,7 +93,15 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       drainSignal: stop.drain.signal,
       shutdownSignal: stop.abort.signal,
     };
-    const { http, httpPort } = await serve(deps, tls);
+    const tokens =
+      config.tokens &&
+      (await createTokens({
+        settings: config.tokens,
+        pool: pools.query,
+        log,
+        onKeysRead: (outcome) => metrics.issuerKeyReads.inc({ outcome }),
+      }));
+    const { http, httpPort } = await serve(deps, tls, tokens);
     listeners = { http, httpPort };
     const keys = database.embedded ? (await ensureLocalKeys(pools.query, config.dataDir, http.address)).keys : undefined;
     log.info({ address: http.address, httpPort: httpPort?.url, embedded: database.embedded }, "listening");
@@ -154,11 +163,11 @@ interface Listeners {
   httpPort: HttpPort | undefined;
 }
 
-async function serve(deps: ServerDeps, tls: TlsReloader | undefined): Promise<Listeners> {
+async function serve(deps: ServerDeps, tls: TlsReloader | undefined, tokens: Tokens | undefined): Promise<Listeners> {
   const { config, log, metrics, health } = deps;
   const handle = createRequestHandler({
     routes: (router) => registerServices(router, deps),
-    interceptors: [guard(log, metrics), authentication(deps.pool, log, metrics)],
+    interceptors: [guard(log, metrics), authentication({ pool: deps.pool, tokens, log, metrics })],
     shutdownSignal: deps.shutdownSignal,
     log,
     clientCertificates: config.tls?.clientCa !== undefined,
