@@ -14,7 +14,7 @@ import { RetainedShare } from "./support/retained-share.js";
 import { createTestTenant, type TestTenant } from "./support/tenant.js";
 
 const signal = new AbortController().signal;
-const keyId = randomUUID();
+const callerId = randomUUID();
 
 describe("on the run's PostgreSQL", () => eraseTests(createTestDatabase));
 
@@ -95,10 +95,10 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
     );
     expect([...Object.keys(before), "erasure"].sort()).toEqual(tables.map(({ name }) => name));
     const open = await fixture.start("first");
-    await expect(requestShareErasure(pool, { tenantId, keyId }, "first", false)).rejects.toMatchObject({
+    await expect(requestShareErasure(pool, { tenantId, callerId }, "first", false)).rejects.toMatchObject({
       reason: "SHARE_HAS_TIERED_FILES",
     });
-    await requestShareErasure(pool, { tenantId, keyId }, "first", true);
+    await requestShareErasure(pool, { tenantId, callerId }, "first", true);
     await fixture.createShare("first");
     await expect(fixture.finish(open.scanId, {})).rejects.toThrow();
     await eraseNow(pool, tenantId, signal);
@@ -113,7 +113,7 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
     const { tenantId, fixture, shareIds } = await filledTenant();
     const { pool } = fixture.context;
     const stopped = AbortSignal.abort();
-    await requestShareErasure(pool, { tenantId, keyId }, "first", true);
+    await requestShareErasure(pool, { tenantId, callerId }, "first", true);
     // A batch, then no more: as a server that is killed leaves it.
     await inTenant(pool, tenantId, (client) => client.query("SELECT erase_share_rows($1, $2, 20)", [tenantId, shareIds[0]]));
     await eraseNow(pool, tenantId, stopped);
@@ -138,7 +138,7 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
       );
     const [ada, ben, others] = [await named(tenantId, "ada"), await named(tenantId, "ben"), await named(other.tenantId, "ada")];
     expect(Number(ada[0]?.n)).toBeGreaterThan(10);
-    await requestPersonErasure(pool, { tenantId, keyId }, "ada");
+    await requestPersonErasure(pool, { tenantId, callerId }, "ada");
     await eraseNow(pool, tenantId, signal);
     expect(await named(tenantId, "ada")).toEqual([{ n: "0" }]);
     expect(await named(tenantId, "ben")).toEqual(ben);
@@ -157,7 +157,7 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
     const [gone, stays] = [await filledTenant(), await filledTenant()];
     const { fixture } = gone;
     const { pool } = fixture.context;
-    const asks = { tenantId: platform.tenantId, keyId };
+    const asks = { tenantId: platform.tenantId, callerId };
     const before = await rowsWith(fixture, "tenant_id", stays.tenantId);
     const [row] = await fixture.look<{ code: string }>("SELECT code FROM tenant WHERE tenant_id = $1", [gone.tenantId]);
     await expect(requestTenantErasure(pool, asks, gone.tenantId, "other")).rejects.toMatchObject({ reason: "TENANT_CODE_DIFFERS" });

@@ -159,7 +159,7 @@ function boundTests(create: () => Promise<TestDatabase>): void {
     const [key] = await fixture.look<{ key_id: string }>("SELECT key_id FROM api_key WHERE tenant_id = $1 LIMIT 1", [tenantId]);
     const feed = new WarmingFeed({ connection: { connectionString: database.runtimeUrl }, log: createLogger("silent") });
     const watch = (after: bigint) =>
-      watchWarming(pool, feed, { tenantId, keyId: key?.key_id ?? randomUUID(), shareName: undefined, after }, signal);
+      watchWarming(pool, feed, { tenantId, callerId: key?.key_id ?? randomUUID(), shareName: undefined, after }, signal);
     const [behind, all] = [watch(5n), watch(0n)];
     await behind.next();
     await expect(behind.next()).rejects.toMatchObject({
