@@ -3,10 +3,13 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { TenantService } from "../src/gen/frostline/v1/tenant_pb.js";
 import { services } from "../src/rpc/routes.js";
 import { access } from "../src/server/scopes.js";
 import { keyScopes } from "../src/tenancy/keys.js";
+import { withClient } from "./support/postgres.js";
 import { type LocalServer, startTestServer } from "./support/server.js";
+import { createTestTenant } from "./support/tenant.js";
 
 const { PERMISSION_DENIED, UNAUTHENTICATED, UNIMPLEMENTED, OK } = grpc.status;
 const methods = services.flatMap((service): DescMethod[] => [...service.methods]);
@@ -62,4 +65,24 @@ test("without a key everything is refused but health and reflection", async () =
     if (method.parent.typeName.startsWith("grpc.")) expect(code, nameOf(method)).toBe(OK);
     else expect(code, nameOf(method)).toBe(UNAUTHENTICATED);
   }
+});
+
+test.each([
+  ["revoked", "UPDATE api_key SET revoked_utc = now() WHERE tenant_id = $1"],
+  ["expired", "UPDATE api_key SET expires_utc = now() WHERE tenant_id = $1"],
+])("with a %s admin key as well", async (_, sql) => {
+  const { tenantId, keys } = await createTestTenant(server.database, { isPlatform: true });
+  const { createTenant } = TenantService.method;
+  expect(await tryCall(createTenant, keys.admin)).not.toBe(UNAUTHENTICATED);
+  await withClient(server.database.superuserUrl, (superuser) => superuser.query(sql, [tenantId]));
+  for (const method of methods.filter(({ parent }) => !parent.typeName.startsWith("grpc.")))
+    expect(await tryCall(method, keys.admin), nameOf(method)).toBe(UNAUTHENTICATED);
+});
+
+test("an admin of the platform may everything, its other keys nothing that is the platform's alone", async () => {
+  const { keys } = await createTestTenant(server.database, { isPlatform: true });
+  for (const method of methods) expect(await tryCall(method, keys.admin), nameOf(method)).not.toBe(PERMISSION_DENIED);
+  for (const method of methods.filter((of) => access.get(nameOf(of))?.platform === true))
+    for (const scope of ["agent", "operator", "reader"] as const)
+      expect(await tryCall(method, keys[scope]), nameOf(method)).toBe(PERMISSION_DENIED);
 });
