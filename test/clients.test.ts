@@ -8,6 +8,7 @@ import * as path from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bufCurlReflection, bufCurlSchema } from "./clients/buf-curl.js";
+import { go } from "./clients/go.js";
 import { grpcJs } from "./clients/grpc-js.js";
 import { connectHttp1, grpcWebHttp1 } from "./clients/http1.js";
 import { python, pythonByBuf } from "./clients/python.js";
@@ -15,7 +16,7 @@ import { directories, expression, type ForeignClient, makeTrail, makeTree, plann
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { type LocalServer, startTestServer } from "./support/server.js";
 
-const clients: ForeignClient[] = [python, pythonByBuf, grpcJs, bufCurlReflection, bufCurlSchema, connectHttp1, grpcWebHttp1];
+const clients: ForeignClient[] = [python, pythonByBuf, go, grpcJs, bufCurlReflection, bufCurlSchema, connectHttp1, grpcWebHttp1];
 
 let server: LocalServer;
 let scratch: Scratch;
@@ -40,25 +41,29 @@ describe.each(clients)("$name", (client) => {
   const required = process.env.FROSTLINE_TEST_CLIENTS === "required";
   if (missing !== undefined && !required) console.warn(`\n!!! SKIPPED the ${client.name} client: it needs ${missing}.\n`);
 
-  test.skipIf(missing !== undefined && !required)("scans, pushes an audit trail, reads its cursor, plans", async () => {
-    if (missing !== undefined) throw new Error(`The ${client.name} client needs ${missing}.`);
-    const shareName = `share of ${client.name}`;
-    const [root, trail, own] = await Promise.all(["root", "trail", "own"].map((name) => directory(client.name, name)));
-    const volumeId = randomUUID();
-    await makeTree(root as string);
-    const { logPath, end } = await makeTrail(trail as string, volumeId);
-    const rule = { name: `rule of ${client.name}`, expression, targetUri: "s3://cold/files" };
-    const paths = { root: root as string, trail: trail as string, scratch: own as string };
+  test.skipIf(missing !== undefined && !required)(
+    "scans, pushes an audit trail, reads its cursor, plans",
+    async () => {
+      if (missing !== undefined) throw new Error(`The ${client.name} client needs ${missing}.`);
+      const shareName = `share of ${client.name}`;
+      const [root, trail, own] = await Promise.all(["root", "trail", "own"].map((name) => directory(client.name, name)));
+      const volumeId = randomUUID();
+      await makeTree(root as string);
+      const { logPath, end } = await makeTrail(trail as string, volumeId);
+      const rule = { name: `rule of ${client.name}`, expression, targetUri: "s3://cold/files" };
+      const paths = { root: root as string, trail: trail as string, scratch: own as string };
 
-    const told = await client.run({ server, shareName, logPath, volumeId, rule, ...paths });
+      const told = await client.run({ server, shareName, logPath, volumeId, rule, ...paths });
 
-    expect(told).toEqual({ cursorPosition: end, previewPlanned: plannedPaths.length, planned: plannedPaths.length });
-    const [share] = await look<{ share_id: string; volume_id: string }>("SELECT share_id, volume_id FROM share WHERE share_name = $1", [
-      shareName,
-    ]);
-    expect(share?.volume_id).toBe(volumeId);
-    await expectRows(share?.share_id as string, { logPath, end, volumeId, ruleName: rule.name });
-  });
+      expect(told).toEqual({ cursorPosition: end, previewPlanned: plannedPaths.length, planned: plannedPaths.length });
+      const [share] = await look<{ share_id: string; volume_id: string }>("SELECT share_id, volume_id FROM share WHERE share_name = $1", [
+        shareName,
+      ]);
+      expect(share?.volume_id).toBe(volumeId);
+      await expectRows(share?.share_id as string, { logPath, end, volumeId, ruleName: rule.name });
+    },
+    180_000,
+  );
 });
 
 async function expectRows(shareId: string, wanted: { logPath: string; end: number; volumeId: string; ruleName: string }): Promise<void> {

@@ -1,0 +1,3 @@
+module frostline.example/client
+
+go 1.19
