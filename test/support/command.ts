@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
+import { assertNoSecrets } from "./watched-output.js";
 
 const program = fileURLToPath(new URL("../../bin/frostline.js", import.meta.url));
 
@@ -31,7 +32,7 @@ export interface CommandOptions {
   started?: (child: ChildProcess) => void;
 }
 
-/** Runs `frostline` with the arguments to its end. */
+/** Runs `frostline` with the arguments to its end. Throws when its stderr tells a secret: what a command made for its caller is on stdout. */
 export async function frostline(args: string[], options: CommandOptions = {}): Promise<CommandResult> {
   const { PATH = "", HOME = "" } = process.env;
   const drop = options.unprivileged === true && process.getuid?.() === 0;
@@ -46,6 +47,7 @@ export async function frostline(args: string[], options: CommandOptions = {}): P
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   options.started?.(child);
   const [status] = (await once(child, "close")) as [number | null];
+  assertNoSecrets(`the stderr of ${args[0]}`, stderr);
   return { status, stdout, stderr };
 }
 

@@ -9,6 +9,7 @@ import type { Metrics } from "../../src/metrics/metrics.js";
 import { startServer } from "../../src/server/start.js";
 import { createTestDatabase, type TestDatabase } from "./postgres.js";
 import { createTestTenant, type TestTenant } from "./tenant.js";
+import { assertNoSecrets, watchErrors, watchedLog, watchOutput } from "./watched-output.js";
 
 export interface ServerOptions {
   /** Serve this one (several servers may share it); without it, a fresh one that goes with the server. */
@@ -44,38 +45,52 @@ export interface SpawnedServer extends TestServer {
   exited: Promise<number | string>;
 }
 
-/** A server in this process, on a port of its own. */
+/** A server in this process, on a port of its own. `close` rejects when it told a secret, see watched-output.ts. */
 export async function startTestServer(options: ServerOptions = {}): Promise<LocalServer> {
   const { database, tenant, release } = await surroundings(options);
+  const output = watchOutput();
+  const unwatch = watchErrors(output);
   try {
     const config = loadConfig(environment(database, options.env));
-    const server = await startServer({ config, log: createLogger(config.logLevel) });
-    const close = () => server.close().finally(release);
+    const server = await startServer({ config, log: createLogger("trace", { destination: watchedLog(output, config.logLevel) }) });
     const { address, httpUrl = "", metrics, openCalls } = server;
+    const close = async () => {
+      try {
+        await server.close();
+        output.search("a metric", await metrics.registry.metrics());
+      } finally {
+        unwatch();
+        await release();
+      }
+      output.assertNone();
+    };
     return { ...tenant, address, httpUrl, metrics, database, openCalls, close };
   } catch (error) {
+    unwatch();
     await release();
     throw error;
   }
 }
 
-/** The built program in a process of its own, for tests that kill it. Resolves once it listens. */
+/** The built program in a process of its own, for tests that kill it. Resolves once it listens; `close` and `kill` reject as above. */
 export async function spawnServer(options: ServerOptions = {}): Promise<SpawnedServer> {
   const { database, tenant, release } = await surroundings(options);
   const child = spawn(process.execPath, [path.join(packageRoot, "bin", "frostline.js"), "serve"], {
-    env: { ...process.env, ...environment(database, options.env) },
+    // All that it can log is searched.
+    env: { ...process.env, ...environment(database, { FROSTLINE_LOG_LEVEL: "trace", ...options.env }) },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = once(child, "exit").then(([code, signal]) => (code ?? signal) as number | string);
   let log = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data: Buffer) => (log += data));
-  const end = (signal: NodeJS.Signals) => {
+  const end = async (signal: NodeJS.Signals) => {
     child.kill(signal);
-    return exited;
+    await exited;
+    assertNoSecrets("a server's output", log);
   };
   try {
     const address = await untilListening(child, () => log);
-    const close = () => end("SIGTERM").then(release, release);
+    const close = () => end("SIGTERM").finally(release);
     return {
       ...tenant,
       address,
@@ -84,10 +99,11 @@ export async function spawnServer(options: ServerOptions = {}): Promise<SpawnedS
       output: () => log,
       exited,
       close,
-      kill: async () => void (await end("SIGKILL")),
+      kill: () => end("SIGKILL"),
     };
   } catch (error) {
-    await end("SIGKILL");
+    child.kill("SIGKILL");
+    await exited;
     await release();
     throw error;
   }

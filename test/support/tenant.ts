@@ -2,6 +2,7 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import type pg from "pg";
 import { type TestDatabase, withClient } from "./postgres.js";
+import { rememberSecret } from "./secrets.js";
 
 export const scopes = ["agent", "operator", "reader", "admin"] as const;
 export type Scope = (typeof scopes)[number];
@@ -43,5 +44,7 @@ async function insertKey(client: pg.Client, tenantId: string, scope: Scope, secr
 }
 
 function newSecret(): string {
-  return `fl_${randomBytes(32).toString("base64url")}`;
+  const secret = `fl_${randomBytes(32).toString("base64url")}`;
+  rememberSecret("a test tenant's key", secret);
+  return secret;
 }
