@@ -2,6 +2,7 @@
 import type { Pool, PoolClient } from "pg";
 import { toDomainError } from "./errors.js";
 import { beginFor } from "./tenant.js";
+import { connectFor } from "./tenant-pool.js";
 
 const rowsPerFetch = 2000;
 
@@ -21,7 +22,7 @@ export async function* streamTenant<Row extends object>(
   prepare: (client: PoolClient) => Promise<CursorQuery>,
   signal: AbortSignal,
 ): AsyncGenerator<Row[]> {
-  const client = await pool.connect().catch((error) => {
+  const { client, release } = await connectFor(pool, tenantId).catch((error) => {
     throw toDomainError(error);
   });
   try {
@@ -46,6 +47,6 @@ export async function* streamTenant<Row extends object>(
       () => false,
       () => true,
     );
-    client.release(broken);
+    release(broken);
   }
 }

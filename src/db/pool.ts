@@ -1,8 +1,11 @@
-/** Connections: one pool for queries, one for merging scans, so that neither starves the other. */
+/** Connections: one pool for queries, one for merging scans, and a small one for looking callers up, so that none starves the other. */
 import pg from "pg";
+import { TenantPool } from "./tenant-pool.js";
 
 const queryStatementTimeoutMs = 60_000;
 const queryLockTimeoutMs = 10_000;
+/** A look-up takes a millisecond; calls with the same key share it. */
+const authenticationConnections = 2;
 /** No answer to `SELECT 1` for so long, and the connection counts as lost. */
 const listenerQueryTimeoutMs = 10_000;
 const ingestLockTimeoutMs = 60_000;
@@ -13,7 +16,10 @@ const queryConnectTimeoutMs = 10_000;
 const ingestConnectTimeoutMs = 120_000;
 
 export interface Pools {
-  query: pg.Pool;
+  /** Tenants take turns at it. */
+  query: TenantPool;
+  /** For looking callers up, before it is known who they are. */
+  authentication: pg.Pool;
   /** No statement timeout; session settings for small tables that are analyzed again and again. */
   ingest: pg.Pool;
   /** For a connection beside the pools, that only listens. */
@@ -25,6 +31,10 @@ export interface Pools {
 export interface PoolOptions {
   queryPoolMax: number;
   ingestPoolMax: number;
+  /** Of calls, not of merges. Default 60 s. */
+  statementTimeoutMs?: number;
+  /** Of calls, not of merges. Default 10 s. */
+  lockTimeoutMs?: number;
   /** Told when an idle connection breaks; the pool replaces it. */
   onIdleError: (error: Error) => void;
 }
@@ -40,14 +50,14 @@ export function createPools(url: string, options: PoolOptions): Pools {
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     types: { getTypeParser },
   };
-  const query = new pg.Pool({
+  const short = {
     ...common,
-    application_name: "frostline",
-    max: options.queryPoolMax,
     connectionTimeoutMillis: queryConnectTimeoutMs,
-    statement_timeout: queryStatementTimeoutMs,
-    lock_timeout: queryLockTimeoutMs,
-  });
+    statement_timeout: options.statementTimeoutMs ?? queryStatementTimeoutMs,
+    lock_timeout: options.lockTimeoutMs ?? queryLockTimeoutMs,
+  };
+  const query = new TenantPool({ ...short, application_name: "frostline", max: options.queryPoolMax }, queryConnectTimeoutMs);
+  const authentication = new pg.Pool({ ...short, application_name: "frostline-authentication", max: authenticationConnections });
   const ingest = new pg.Pool({
     ...common,
     application_name: "frostline-ingest",
@@ -57,14 +67,14 @@ export function createPools(url: string, options: PoolOptions): Pools {
     // Staging tables are analyzed in each segment: a sample of 3,000 rows is enough to plan by.
     options: "-c default_statistics_target=10 -c jit=off",
   });
-  for (const pool of [query, ingest]) {
+  for (const pool of [query, authentication, ingest]) {
     pool.on("error", options.onIdleError);
     // A connection that breaks while in use, but between two statements, would end the process; the next statement tells.
     pool.on("connect", (client) => client.on("error", () => {}));
   }
-  const closed = [untilClosed(query), untilClosed(ingest)];
+  const closed = [query, authentication, ingest].map(untilClosed);
   const end = async () => {
-    await Promise.all([query.end(), ingest.end()]);
+    await Promise.all([query.end(), authentication.end(), ingest.end()]);
     await Promise.all(closed.map((wait) => wait()));
   };
   const listener: pg.ClientConfig = {
@@ -74,7 +84,7 @@ export function createPools(url: string, options: PoolOptions): Pools {
     connectionTimeoutMillis: queryConnectTimeoutMs,
     query_timeout: listenerQueryTimeoutMs,
   };
-  return { query, ingest, listener, end };
+  return { query, authentication, ingest, listener, end };
 }
 
 /** pool.end() has only asked the connections to close when it resolves; the function returned waits for the last to be gone. */

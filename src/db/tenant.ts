@@ -1,6 +1,7 @@
 /** Transactions that act for one tenant. */
 import type { Pool, PoolClient } from "pg";
 import { toDomainError } from "./errors.js";
+import { connectFor } from "./tenant-pool.js";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -15,16 +16,16 @@ export function beginFor(tenantId: string, mode: "READ WRITE" | "READ ONLY" = "R
  * Any error rolls back and is rethrown, database errors as DomainError.
  */
 export async function inTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return transact(pool, beginFor(tenantId), work);
+  return transact(pool, tenantId, beginFor(tenantId), work);
 }
 
 /** The same for reads: the database refuses any write. */
 export async function readTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return transact(pool, beginFor(tenantId, "READ ONLY"), work);
+  return transact(pool, tenantId, beginFor(tenantId, "READ ONLY"), work);
 }
 
-async function transact<T>(pool: Pool, begin: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect().catch((error) => {
+async function transact<T>(pool: Pool, tenantId: string, begin: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const { client, release } = await connectFor(pool, tenantId).catch((error) => {
     throw toDomainError(error);
   });
   let broken = true;
@@ -41,6 +42,6 @@ async function transact<T>(pool: Pool, begin: string, work: (client: PoolClient)
     );
     throw toDomainError(error);
   } finally {
-    client.release(broken);
+    release(broken);
   }
 }

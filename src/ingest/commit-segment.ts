@@ -77,7 +77,7 @@ async function transact(
   let client: PoolClient | undefined;
   let broken = true;
   try {
-    client = await connections.acquire();
+    client = await connections.acquire(writer.share.tenantId);
     await client.query(beginFor(writer.share.tenantId));
     const sent = await staging.copyStagingFile(client, segment.rows);
     // A request for a shared lock queues behind one for an exclusive lock, which waits for whoever has the lock already.

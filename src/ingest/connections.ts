@@ -1,25 +1,28 @@
 /** Connections that merge: their staging tables, and how many may work at once. */
 import type { Pool, PoolClient } from "pg";
 import { isConnectionReset, toDomainError } from "../db/errors.js";
+import { FairQueue } from "../fairness/fair-queue.js";
 
 const stagingTables = ["staging_file", "staging_dir", "staging_diff"] as const;
 
-/** Lends ingest connections in the order of asking, at most as many as the pool has: a segment never waits behind its own successor. */
+/**
+ * Lends ingest connections, at most as many as the pool has: to tenants in turns, within a tenant in the order of asking, so
+ * that a segment never waits behind its own successor.
+ */
 export class IngestConnections {
   readonly #pool: Pool;
   readonly #prepared = new WeakSet<PoolClient>();
-  #free: number;
-  #waiting: (() => void)[] = [];
+  readonly #turns: FairQueue;
+  readonly #giveBack = new WeakMap<PoolClient, () => void>();
 
   constructor(pool: Pool, atMost: number) {
     this.#pool = pool;
-    this.#free = atMost;
+    this.#turns = new FairQueue({ places: atMost });
   }
 
   /** A connection whose staging tables are its own. Give it back with `release`, broken after any error. */
-  async acquire(): Promise<PoolClient> {
-    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#free -= 1;
+  async acquire(tenantId: string): Promise<PoolClient> {
+    const giveBack = await this.#turns.take(tenantId);
     try {
       const client = await this.#connect();
       try {
@@ -28,9 +31,10 @@ export class IngestConnections {
         client.release(true);
         throw error;
       }
+      this.#giveBack.set(client, giveBack);
       return client;
     } catch (error) {
-      this.#passOn();
+      giveBack();
       throw toDomainError(error);
     }
   }
@@ -50,13 +54,7 @@ export class IngestConnections {
 
   release(client: PoolClient, broken: boolean): void {
     client.release(broken);
-    this.#passOn();
-  }
-
-  #passOn(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free += 1;
+    this.#giveBack.get(client)?.();
   }
 
   async #prepare(client: PoolClient): Promise<void> {

@@ -79,7 +79,7 @@ function inStep<T>(connections: IngestConnections, tenantId: string, scanId: big
 }
 
 async function transact<T>(connections: IngestConnections, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await connections.acquire();
+  const client = await connections.acquire(tenantId);
   let broken = true;
   try {
     await client.query(beginFor(tenantId));

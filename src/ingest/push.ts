@@ -2,7 +2,8 @@
 import type { Pool } from "pg";
 import type { DirIds } from "../db/id-blocks.js";
 import { DomainError } from "../errors.js";
-import { readChunk } from "./chunk-reader.js";
+import type { Turns } from "../fairness/turns.js";
+import { type ChunkView, readChunk } from "./chunk-reader.js";
 import { commitSegment, noPredecessor, type SegmentInFlight, type WriterRef } from "./commit-segment.js";
 import type { IngestConnections } from "./connections.js";
 import { resolveDirectories, type ShareRef } from "./directories.js";
@@ -18,6 +19,7 @@ export interface IngestContext {
   pool: Pool;
   connections: IngestConnections;
   dirIds: DirIds;
+  tenantTurns: Turns;
   /** Streams open now: they divide limits.bufferedBytes among them. */
   openStreams: { count: number };
   /** Aborts when the server begins to stop: streams then commit what they have, and send their agents elsewhere. */
@@ -107,6 +109,8 @@ class PushStream {
   #last: SegmentInFlight = noPredecessor;
   readonly #inFlight = new Set<SegmentInFlight>();
   readonly #failure = new Failure();
+  /** Ends the wait for a turn. */
+  readonly #ended = new AbortController();
 
   constructor(context: IngestContext, open: OpenWriter) {
     this.#context = context;
@@ -117,6 +121,7 @@ class PushStream {
   /** Ends the stream with this error, whatever it is waiting for. */
   fail(error: unknown): void {
     this.#failure.fail(error);
+    this.#ended.abort(error);
   }
 
   /** The next message; or "old" when the gathering segment should be committed without waiting for more. */
@@ -134,31 +139,42 @@ class PushStream {
     }
   }
 
-  /** Takes a chunk into the gathering segment; waits while the database is behind. */
+  /** Takes a chunk into the gathering segment; waits while the database is behind, and while it is others' turn. */
   async take(bytes: Uint8Array): Promise<void> {
-    const chunk = readChunk(bytes);
+    const { share } = this.#writer;
+    const chunk = await this.#compute(() => readChunk(bytes));
     if (chunk.chunkNo < this.#nextChunkNo) {
       this.repeatedChunks += 1n;
       return;
     }
     if (chunk.chunkNo > this.#nextChunkNo) throw chunkGap(this.#writer.writer, await this.#commitTaken(), chunk.chunkNo);
-    const { share } = this.#writer;
     const paths = parsePaths(chunk, share);
     const dirIds = await this.#dirIds(share, paths);
     if (this.#gathering?.repeats(dirIds) && !this.#gathering.openDirectory) await this.cut();
-    this.#gathering ??= new Segment(share, chunk.chunkNo);
-    const segment = this.#gathering;
-    const problemsBefore = segment.problems.length;
-    segment.add(chunk, paths, dirIds);
-    this.#nextChunkNo = segment.nextChunkNo;
-    this.#problemCount += segment.problems.length - problemsBefore;
-    if (this.#problemCount > limits.problemsAtMost) throw tooManyProblems();
+    await this.#compute(() => this.#add(chunk, paths, dirIds));
+    const segment = this.#gathering as Segment | undefined;
+    if (!segment) return;
     const most = this.#segmentBytes();
     if (segment.openDirectory) {
       if (segment.rows.heldBytes > most || this.#streaming) await this.#stream(segment, most);
     } else if (segment.rows.rowCount >= limits.segmentFiles || segment.rows.heldBytes >= most || this.#streaming || this.#isOld(segment)) {
       await this.cut();
     }
+  }
+
+  #add(chunk: ChunkView, paths: ({ path: string } | { fault: string })[], dirIds: (bigint | undefined)[]): void {
+    this.#gathering ??= new Segment(this.#writer.share, chunk.chunkNo);
+    const segment = this.#gathering;
+    const problemsBefore = segment.problems.length;
+    segment.add(chunk, paths, dirIds);
+    this.#nextChunkNo = segment.nextChunkNo;
+    this.#problemCount += segment.problems.length - problemsBefore;
+    if (this.#problemCount > limits.problemsAtMost) throw tooManyProblems();
+  }
+
+  /** In the tenant's turn at the main thread. */
+  #compute<T>(work: () => T): Promise<T> {
+    return this.#context.tenantTurns.compute(this.#writer.share.tenantId, this.#ended.signal, work);
   }
 
   /** Sends the gathering segment on its way; waits until no more than the allowed number are. */
@@ -235,7 +251,9 @@ class PushStream {
   async #dirIds(share: ShareRef, paths: ({ path: string } | { fault: string })[]): Promise<(bigint | undefined)[]> {
     const good = paths.flatMap((parsed) => ("path" in parsed ? [parsed.path] : []));
     if (good.length === 0) return paths.map(() => undefined);
-    const ids = await this.#failure.unlessFailed(resolveDirectories(this.#context.pool, this.#context.dirIds, share, good));
+    const { pool, dirIds, tenantTurns } = this.#context;
+    const lookUp = tenantTurns.lookUp(share.tenantId, this.#ended.signal, () => resolveDirectories(pool, dirIds, share, good));
+    const ids = await this.#failure.unlessFailed(lookUp);
     let at = 0;
     return paths.map((parsed) => ("path" in parsed ? ids[at++] : undefined));
   }

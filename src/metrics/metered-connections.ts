@@ -12,10 +12,10 @@ export class MeteredConnections extends IngestConnections {
     this.#metrics = metrics;
   }
 
-  override async acquire(): Promise<PoolClient> {
+  override async acquire(tenantId: string): Promise<PoolClient> {
     this.#metrics.mergeWaiting.inc();
     try {
-      const client = await super.acquire();
+      const client = await super.acquire(tenantId);
       this.#sinceMs.set(client, performance.now());
       return client;
     } finally {

@@ -1,15 +1,16 @@
 /** frostline.v1.AuditService */
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
+import { DomainError } from "../errors.js";
+import type { Turns } from "../fairness/turns.js";
 import {
   AuditAction,
   type AuditBatch,
+  AuditBatchSchema,
   type AuditCursorSchema,
   type AuditExclusion,
   AuditExclusionKind,
-  type AuditService,
-  type PushAuditRequest,
 } from "../gen/frostline/v1/audit_pb.js";
 import type { Batch, ReceivedEvent } from "../ingest/audit/apply-batches.js";
 import * as cursors from "../ingest/audit/cursors.js";
@@ -20,6 +21,7 @@ import { getShare } from "../tenancy/shares.js";
 import { invalidField } from "../tenancy/validate.js";
 import { caller, type ServerDeps } from "./context.js";
 import { decodePageToken, encodePageToken, pageSize } from "./pages.js";
+import type { AuditServiceView, PushAuditView } from "./push-view.js";
 
 const actions: Record<AuditAction, events.AuditAction> = {
   [AuditAction.UNSPECIFIED]: "OTHER",
@@ -47,12 +49,14 @@ const volumeIdCharactersAtMost = 100;
 /** Of a user's or a host's name. */
 const nameCharactersAtMost = 1000;
 
-export function auditService(deps: ServerDeps, context: AuditContext): ServiceImpl<typeof AuditService> {
+export function auditService(deps: ServerDeps, context: AuditContext & { tenantTurns: Turns }): ServiceImpl<typeof AuditServiceView> {
   const { pool } = deps;
   const volumeOf = async (tenantId: string, shareName: string) => (await getShare(pool, tenantId, shareName)).volume_id ?? "";
   return {
     async pushAudit(messages, call) {
-      const counts = await pushAudit(context, caller(call).tenantId, received(messages));
+      const { tenantId } = caller(call);
+      const inTurn = (read: () => Batch) => context.tenantTurns.compute(tenantId, call.signal, read);
+      const counts = await pushAudit(context, tenantId, received(messages, inTurn));
       return { counts: Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, BigInt(value)])) };
     },
     async getAuditCursor({ shareName, auditFilePath }, call) {
@@ -86,11 +90,23 @@ export function auditService(deps: ServerDeps, context: AuditContext): ServiceIm
   };
 }
 
-async function* received(messages: AsyncIterable<PushAuditRequest>): AsyncGenerator<AuditMessage> {
+/** `inTurn` reads a batch when it is the tenant's turn: thousands of events take milliseconds. */
+async function* received(
+  messages: AsyncIterable<PushAuditView>,
+  inTurn: (read: () => Batch) => Promise<Batch>,
+): AsyncGenerator<AuditMessage> {
   for await (const { message } of messages) {
     if (message.case === "open") yield { open: checkedOpen(message.value) };
-    else if (message.case === "batch") yield { batch: toBatch(message.value) };
+    else if (message.case === "batch") yield { batch: await inTurn(() => toBatch(decodeBatch(message.value))) };
     else throw invalidField("message", "is neither `open` nor `batch`.");
+  }
+}
+
+function decodeBatch(bytes: Uint8Array): AuditBatch {
+  try {
+    return fromBinary(AuditBatchSchema, bytes);
+  } catch (cause) {
+    throw new DomainError("INVALID_ARGUMENT", "A batch is not a message frostline.v1.AuditBatch.", { reason: "MALFORMED_MESSAGE", cause });
   }
 }
 

@@ -1,15 +1,22 @@
 /**
- * PushScan as the server reads it: the same service and the same bytes, with each chunk left as
- * bytes for ingest/chunk-reader.ts. Only the binary encoding can be read so; PushScan takes no JSON.
+ * PushScan and PushAudit as the server reads them: the same services and the same bytes, with each chunk left as bytes for
+ * ingest/chunk-reader.ts, and each batch until it is the tenant's turn (audit.ts). Only the binary encoding can be read so;
+ * the two take no JSON.
  */
-import { create, createFileRegistry, type Message } from "@bufbuild/protobuf";
+import { create, createFileRegistry, type DescMessage, type DescMethod, type DescService, type Message } from "@bufbuild/protobuf";
 import type { GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { FileDescriptorProtoSchema, FieldDescriptorProto_Label as Label, FieldDescriptorProto_Type as Type } from "@bufbuild/protobuf/wkt";
 import {
-  file_frostline_v1_scan as contract,
+  AuditService,
+  file_frostline_v1_audit as auditContract,
+  type PushAuditRequest_Open,
+  type PushAuditResponseSchema,
+} from "../gen/frostline/v1/audit_pb.js";
+import {
   type PushScanRequest_Open,
   type PushScanResponseSchema,
   ScanService,
+  file_frostline_v1_scan as scanContract,
 } from "../gen/frostline/v1/scan_pb.js";
 
 /** A PushScanRequest whose chunk is still bytes. */
@@ -17,44 +24,59 @@ export type PushScanView = Message<"frostline.v1.PushScanView"> & {
   message: { case: "open"; value: PushScanRequest_Open } | { case: "chunk"; value: Uint8Array } | { case: undefined; value?: undefined };
 };
 
-const file = create(FileDescriptorProtoSchema, {
-  name: "frostline/v1/push_view.proto",
-  package: "frostline.v1",
-  syntax: "proto3",
-  dependency: [contract.proto.name],
-  messageType: [
-    {
-      name: "PushScanView",
-      oneofDecl: [{ name: "message" }],
-      field: [
-        {
-          name: "open",
-          number: 1,
-          label: Label.OPTIONAL,
-          type: Type.MESSAGE,
-          typeName: ".frostline.v1.PushScanRequest.Open",
-          oneofIndex: 0,
-        },
-        { name: "chunk", number: 2, label: Label.OPTIONAL, type: Type.BYTES, oneofIndex: 0 },
-      ],
-    },
+/** A PushAuditRequest whose batch is still bytes. */
+export type PushAuditView = Message<"frostline.v1.PushAuditView"> & {
+  message: { case: "open"; value: PushAuditRequest_Open } | { case: "batch"; value: Uint8Array } | { case: undefined; value?: undefined };
+};
+
+const contracts = [scanContract, auditContract];
+
+/** A message of `open`, as in the contract, or bytes. */
+const view = (name: string, open: string, bytes: string) => ({
+  name,
+  oneofDecl: [{ name: "message" }],
+  field: [
+    { name: "open", number: 1, label: Label.OPTIONAL, type: Type.MESSAGE, typeName: open, oneofIndex: 0 },
+    { name: bytes, number: 2, label: Label.OPTIONAL, type: Type.BYTES, oneofIndex: 0 },
   ],
 });
 
-export const PushScanViewSchema = createFileRegistry(file, (name) => (name === contract.proto.name ? contract : undefined)).getMessage(
-  "frostline.v1.PushScanView",
-) as GenMessage<PushScanView>;
+const file = createFileRegistry(
+  create(FileDescriptorProtoSchema, {
+    name: "frostline/v1/push_view.proto",
+    package: "frostline.v1",
+    syntax: "proto3",
+    dependency: contracts.map(({ proto }) => proto.name),
+    messageType: [
+      view("PushScanView", ".frostline.v1.PushScanRequest.Open", "chunk"),
+      view("PushAuditView", ".frostline.v1.PushAuditRequest.Open", "batch"),
+    ],
+  }),
+  (name) => contracts.find(({ proto }) => proto.name === name),
+);
 
-type Methods = typeof ScanService extends GenService<infer Shape> ? Shape : never;
-type ViewMethods = Omit<Methods, "pushScan"> & {
+export const PushScanViewSchema = file.getMessage("frostline.v1.PushScanView") as GenMessage<PushScanView>;
+export const PushAuditViewSchema = file.getMessage("frostline.v1.PushAuditView") as GenMessage<PushAuditView>;
+
+type Methods<Service> = Service extends GenService<infer Shape> ? Shape : never;
+type ScanMethods = Omit<Methods<typeof ScanService>, "pushScan"> & {
   pushScan: { methodKind: "client_streaming"; input: typeof PushScanViewSchema; output: typeof PushScanResponseSchema };
 };
-
-const pushScan = { ...ScanService.method.pushScan, input: PushScanViewSchema };
+type AuditMethods = Omit<Methods<typeof AuditService>, "pushAudit"> & {
+  pushAudit: { methodKind: "client_streaming"; input: typeof PushAuditViewSchema; output: typeof PushAuditResponseSchema };
+};
 
 /** ScanService with PushScan's input as the view. */
-export const ScanServiceView = {
-  ...ScanService,
-  method: { ...ScanService.method, pushScan },
-  methods: ScanService.methods.map((method) => (method.localName === pushScan.localName ? pushScan : method)),
-} as unknown as GenService<ViewMethods>;
+export const ScanServiceView = withInput(ScanService, "pushScan", PushScanViewSchema) as GenService<ScanMethods>;
+/** AuditService with PushAudit's input as the view. */
+export const AuditServiceView = withInput(AuditService, "pushAudit", PushAuditViewSchema) as GenService<AuditMethods>;
+
+function withInput(service: DescService, localName: string, input: DescMessage): unknown {
+  const own = service.method[localName] as DescMethod;
+  const method = { ...own, input };
+  return {
+    ...service,
+    method: { ...service.method, [localName]: method },
+    methods: service.methods.map((other) => (other === own ? method : other)),
+  };
+}

@@ -1,6 +1,7 @@
 /** Every service of the server. */
 import type { ConnectRouter } from "@connectrpc/connect";
 import { DirIds } from "../db/id-blocks.js";
+import { Turns } from "../fairness/turns.js";
 import { AuditService } from "../gen/frostline/v1/audit_pb.js";
 import { FileService } from "../gen/frostline/v1/file_pb.js";
 import { JobService } from "../gen/frostline/v1/job_pb.js";
@@ -15,6 +16,7 @@ import { WarmingService } from "../gen/frostline/v1/warming_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
+import { ShareTurns } from "../ingest/audit/share-turns.js";
 import { MeteredConnections } from "../metrics/metered-connections.js";
 import { stillMatches } from "../planner/still-matches.js";
 import { auditService } from "./audit.js";
@@ -23,7 +25,7 @@ import { fileService } from "./file.js";
 import { healthService } from "./health.js";
 import { jobService } from "./job.js";
 import { plannerService } from "./planner.js";
-import { ScanServiceView } from "./push-view.js";
+import { AuditServiceView, ScanServiceView } from "./push-view.js";
 import { reflectionService } from "./reflection.js";
 import { retentionService } from "./retention.js";
 import { ruleService } from "./rule.js";
@@ -55,11 +57,16 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   const { pool, ingestPool, config, metrics, drainSignal } = deps;
   // Scans and audit events share the connections that merge: so many work at once, whichever they are.
   const connections = new MeteredConnections(ingestPool, config.ingestPoolMax, metrics);
-  const ingest = { pool, connections, dirIds: new DirIds(), openStreams: { count: 0 }, drainSignal };
+  const ingest = { pool, connections, dirIds: new DirIds(), tenantTurns: new Turns(), openStreams: { count: 0 }, drainSignal };
   router.service(ScanServiceView, scanService(deps, ingest));
   router.service(
-    AuditService,
-    auditService(deps, { ...ingest, directories: new DirectoryCache(), prefetchIsAccess: config.prefetchIsAccess }),
+    AuditServiceView,
+    auditService(deps, {
+      ...ingest,
+      directories: new DirectoryCache(),
+      turns: new ShareTurns(),
+      prefetchIsAccess: config.prefetchIsAccess,
+    }),
   );
   router.service(FileService, fileService(deps));
   router.service(RuleService, ruleService(deps));

@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import { DirIds } from "../../src/db/id-blocks.js";
 import { createPools } from "../../src/db/pool.js";
+import { Turns } from "../../src/fairness/turns.js";
 import { type Chunk, ChunkSchema, DirectoryListingSchema, FileRecordSchema } from "../../src/gen/frostline/v1/scan_pb.js";
 import { IngestConnections } from "../../src/ingest/connections.js";
 import { abortScan, finishScan } from "../../src/ingest/finish.js";
@@ -47,6 +48,7 @@ export async function ingestFixture(database: { runtimeUrl: string; superuserUrl
     pool: pools.query,
     connections,
     dirIds: new DirIds(),
+    tenantTurns: new Turns(),
     openStreams: { count: 0 },
     drainSignal: new AbortController().signal,
   };

@@ -70,7 +70,7 @@ async function commit(context: AuditContext, target: AuditTarget, batches: Batch
 }
 
 async function transact({ connections }: AuditContext, target: AuditTarget, batches: Batch[]): Promise<Committed> {
-  const client = await connections.acquire();
+  const client = await connections.acquire(target.share.tenantId);
   const counts = newCounts();
   let broken = true;
   try {
