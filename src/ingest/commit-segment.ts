@@ -3,14 +3,16 @@ import type { PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import { takeFileBlocks } from "../db/id-blocks.js";
 import { beginFor } from "../db/tenant.js";
-import type { IngestConnections } from "./connections.js";
 import type { ShareRef } from "./directories.js";
 import { lockShare, lockWriter } from "./locks.js";
 import * as merge from "./merge.js";
+import { type SegmentDone, type SegmentPhase, segmentPhases } from "./observer.js";
+import type { IngestContext } from "./push.js";
 import { type EventMarks, readEventMarks, reconcileHistory } from "./reconcile.js";
 import { BrakeHolds, fenced, scanClosed, scanNotFound } from "./scan-errors.js";
 import type { Segment } from "./segment.js";
 import * as staging from "./staging.js";
+import { Stopwatch } from "./stopwatch.js";
 import { anyTiered, recognizeStubs } from "./stubs.js";
 
 /** A writer's stream, as long as no newer one has opened. */
@@ -50,14 +52,14 @@ function signal(): { reached: Promise<void>; reach: () => void } {
  * Rejects with ABORTED (a newer stream of the writer has opened), FAILED_PRECONDITION (the scan is not RUNNING, or the brake), UNAVAILABLE.
  */
 export function commitSegment(
-  connections: IngestConnections,
+  context: Pick<IngestContext, "connections" | "observer">,
   writer: WriterRef,
   segment: Segment,
   predecessor: SegmentInFlight,
 ): SegmentInFlight {
   const locked = signal();
   const claimed = signal();
-  const committed = transact(connections, writer, segment, predecessor, locked.reach, claimed.reach).finally(() => {
+  const committed = transact(context, writer, segment, predecessor, locked.reach, claimed.reach).finally(() => {
     locked.reach();
     claimed.reach();
   });
@@ -67,34 +69,44 @@ export function commitSegment(
 }
 
 async function transact(
-  connections: IngestConnections,
+  { connections, observer }: Pick<IngestContext, "connections" | "observer">,
   writer: WriterRef,
   segment: Segment,
   predecessor: SegmentInFlight,
   locked: () => void,
   claimed: () => void,
 ): Promise<void> {
+  const watch = new Stopwatch<SegmentPhase>(segmentPhases);
   let client: PoolClient | undefined;
   let broken = true;
   try {
     client = await connections.acquire(writer.share.tenantId);
+    watch.was("wait");
     await client.query(beginFor(writer.share.tenantId));
     const sent = await staging.copyStagingFile(client, segment.rows);
+    watch.was("copy");
     // A request for a shared lock queues behind one for an exclusive lock, which waits for whoever has the lock already.
     await predecessor.locked;
     await lockShare(client, writer.share.shareId, "shared");
     await lockWriter(client, writer.scanId, writer.writer, "shared");
     locked();
+    watch.was("wait");
     const twice = await checkStaged(client, writer, segment, sent);
+    watch.was("diff");
     await predecessor.claimed;
+    watch.was("wait");
     const listedBefore = await refuseListedBefore(client, writer, segment);
     claimed();
     if (twice) await refuseDuplicates(client, writer.share.tenantId, segment);
-    const merged = await mergeSegment(client, writer, segment, twice || listedBefore);
+    const merged = await mergeSegment(client, writer, segment, twice || listedBefore, watch);
+    watch.was("merge");
     await predecessor.committed;
+    watch.was("wait");
     await advance(client, writer, segment, merged);
     await client.query("COMMIT");
     broken = false;
+    watch.was("commit");
+    observer.segmentDone(told(writer, segment, merged, watch));
   } catch (error) {
     const known = toDomainError(error);
     segment.rows.fail(known as Error);
@@ -123,7 +135,13 @@ async function checkStaged(client: PoolClient, writer: WriterRef, segment: Segme
   return twice > 0n;
 }
 
-async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segment, dropped: boolean): Promise<Merged> {
+async function mergeSegment(
+  client: PoolClient,
+  writer: WriterRef,
+  segment: Segment,
+  dropped: boolean,
+  watch: Stopwatch<SegmentPhase>,
+): Promise<Merged> {
   const { tenantId } = writer.share;
   const marks = await readEventMarks(client, tenantId);
   const tiered = await anyTiered(client, writer.share);
@@ -131,8 +149,8 @@ async function mergeSegment(client: PoolClient, writer: WriterRef, segment: Segm
   const counts =
     // Where nothing was known before, there may be stubs that moved there.
     unmarked && !tiered && (await merge.isAllNew(client, tenantId))
-      ? await writeAllNew(client, writer, segment.rows.rowCount)
-      : await writeDifferences(client, writer, segment.rows.rowCount, marks, tiered);
+      ? await writeAllNew(client, writer, segment.rows.rowCount, watch)
+      : await writeDifferences(client, writer, segment.rows.rowCount, marks, tiered, watch);
   return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
 }
 
@@ -146,8 +164,26 @@ async function advance(client: PoolClient, writer: WriterRef, segment: Segment, 
   await addToScan(client, writer, segment, merged);
 }
 
-async function writeAllNew(client: PoolClient, writer: WriterRef, rows: number): Promise<merge.DiffCounts> {
+/** For the observer: a file that took another's place is new, and the other one missing. */
+function told(writer: WriterRef, segment: Segment, { counts, files }: Merged, watch: Stopwatch<SegmentPhase>): SegmentDone {
+  const added = counts.added + counts.returned + counts.replaced;
+  return {
+    scanId: writer.scanId,
+    writer: writer.writer,
+    files: Number(files),
+    directories: segment.directories.size,
+    problems: segment.problems,
+    added,
+    changed: counts.changed,
+    unchanged: Math.max(0, Number(files) - added - counts.changed),
+    missing: counts.gone + counts.replaced,
+    seconds: watch.seconds,
+  };
+}
+
+async function writeAllNew(client: PoolClient, writer: WriterRef, rows: number, watch: Stopwatch<SegmentPhase>): Promise<merge.DiffCounts> {
   const { tenantId, shareId } = writer.share;
+  watch.was("diff");
   const blocks = rows > 0 ? await takeFileBlocks(client, rows) : [];
   const added = rows > 0 ? await merge.insertAllNew(client, tenantId, shareId, writer.scanId, blocks) : 0;
   return { added, returned: 0, changed: 0, replaced: 0, gone: 0, confirmed: 0, reconciled: 0 };
@@ -159,6 +195,7 @@ async function writeDifferences(
   rows: number,
   marks: EventMarks,
   tiered: boolean,
+  watch: Stopwatch<SegmentPhase>,
 ): Promise<merge.DiffCounts> {
   const { scanId } = writer;
   const { tenantId, shareId } = writer.share;
@@ -167,6 +204,7 @@ async function writeDifferences(
   await merge.findReturned(client, tenantId);
   await client.query("ANALYZE staging_diff");
   const counts = await merge.countDiff(client, tenantId);
+  watch.was("diff");
   const added = counts.added + counts.replaced;
   const blocks = added > 0 ? await takeFileBlocks(client, rows) : [];
   if (added + counts.changed + counts.returned > 0) await merge.appendSeen(client, tenantId, shareId, scanId, blocks, marks.dirty);
@@ -220,6 +258,7 @@ async function refuseDuplicates(client: PoolClient, tenantId: string, segment: S
     const directory = segment.directories.get(dirId);
     if (!directory) throw new Error(`staging_file has rows of directory ${dirId}, which the segment does not have`);
     segment.problems.push({
+      kind: "duplicate",
       chunkNo: directory.chunkNo,
       recordIndex: -1,
       dirPath: directory.path,

@@ -14,6 +14,7 @@ import type { ShareRef } from "./directories.js";
 import { finishBatchDirs, finishBatchFiles } from "./limits.js";
 import { lockShare } from "./locks.js";
 import { adoptMoves, anyLeft, type Moves, pairMoved } from "./moves.js";
+import type { IngestContext } from "./push.js";
 import { reconcileLeft } from "./reconcile.js";
 import { BrakeHolds, scanClosed } from "./scan-errors.js";
 import { readScan, type ScanRow } from "./scans.js";
@@ -26,7 +27,7 @@ type Step<T> = (client: PoolClient, scan: ScanRow) => Promise<T>;
  * Throws NOT_FOUND; FAILED_PRECONDITION when the counts disagree, the brake holds, or the scan was abandoned.
  */
 export async function finishScan(
-  connections: IngestConnections,
+  { connections, observer }: Pick<IngestContext, "connections" | "observer">,
   tenantId: string,
   scanId: bigint,
   chunks: Record<string, bigint>,
@@ -38,15 +39,26 @@ export async function finishScan(
   });
   if (first.status === "OK" || first.status === "WARN") return first;
   if (first.status !== "RUNNING") throw scanClosed(scanId, first.status);
-  while ((await step(runningOnly((client, scan) => matchMoves(client, tenantId, scan, true)))) > 0);
+  await untilNone(
+    () => step(runningOnly((client, scan) => matchMoves(client, tenantId, scan, true))),
+    (moved) => observer.filesFinished({ moved }),
+  );
   const held = await step(runningOnly((client, scan) => applyBrake(client, tenantId, scan)));
   if (held) throw held;
-  while ((await step(runningOnly((client, scan) => vanishBatch(client, tenantId, scan)))) > 0);
+  await untilNone(
+    () => step(runningOnly((client, scan) => vanishBatch(client, tenantId, scan))),
+    (missing) => observer.filesFinished({ missing }),
+  );
   while ((await step(runningOnly((client, scan) => reconcileBatch(client, tenantId, scan)))) > 0);
   for (let key: WaitingKey | undefined = firstWaitingKey; key; ) key = await settleBatch(step, tenantId, key);
   const finished = await step((client, scan) => close(client, tenantId, scan));
   if (needsStatistics(finished)) await transact(connections, tenantId, (client) => client.query("SELECT analyze_tenant($1)", [tenantId]));
   return finished;
+}
+
+/** Batch after batch, until one finds nothing left to do; `tell` is told of each that is committed. */
+async function untilNone(batch: () => Promise<number>, tell: (files: number) => void): Promise<void> {
+  for (let files = await batch(); files > 0; files = await batch()) tell(files);
 }
 
 /** After much has changed, readers should not have to wait for autovacuum to plan well; after little, its statistics still hold. */

@@ -9,6 +9,7 @@ import type { IngestConnections } from "./connections.js";
 import { resolveDirectories, type ShareRef } from "./directories.js";
 import { Failure } from "./failure.js";
 import * as limits from "./limits.js";
+import type { HeldByStream, IngestObserver } from "./observer.js";
 import { BrakeHolds, chunkGap } from "./scan-errors.js";
 import { type Problem, parsePaths, Segment } from "./segment.js";
 import { addRepeated, type OpenRequest, type OpenWriter, openWriter, recordBrake } from "./writers.js";
@@ -22,6 +23,7 @@ export interface IngestContext {
   tenantTurns: Turns;
   /** Streams open now: they divide limits.bufferedBytes among them. */
   openStreams: { count: number };
+  observer: IngestObserver;
   /** Aborts when the server begins to stop: streams then commit what they have, and send their agents elsewhere. */
   drainSignal: AbortSignal;
 }
@@ -48,6 +50,7 @@ export async function pushScan(context: IngestContext, tenantId: string, message
   const open = await openWriter(context.pool, tenantId, await firstMessage(iterator));
   const stream = new PushStream(context, open);
   context.openStreams.count += 1;
+  context.observer.streamOpened(stream);
   const drain = () => stream.fail(draining());
   context.drainSignal.addEventListener("abort", drain);
   try {
@@ -61,6 +64,7 @@ export async function pushScan(context: IngestContext, tenantId: string, message
   } finally {
     context.drainSignal.removeEventListener("abort", drain);
     context.openStreams.count -= 1;
+    context.observer.streamClosed(stream);
     if (stream.repeatedChunks > 0n) await addRepeated(context.pool, open.writer, stream.repeatedChunks);
   }
 }
@@ -96,7 +100,7 @@ async function readAll(iterator: AsyncIterator<PushMessage>, stream: PushStream)
   }
 }
 
-class PushStream {
+class PushStream implements HeldByStream {
   repeatedChunks = 0n;
   readonly #context: IngestContext;
   readonly #writer: WriterRef;
@@ -108,6 +112,8 @@ class PushStream {
   #streaming: SegmentInFlight | undefined;
   #last: SegmentInFlight = noPredecessor;
   readonly #inFlight = new Set<SegmentInFlight>();
+  /** Their rows. */
+  readonly #sending = new Set<Segment>();
   readonly #failure = new Failure();
   /** Ends the wait for a turn. */
   readonly #ended = new AbortController();
@@ -116,6 +122,16 @@ class PushStream {
     this.#context = context;
     this.#writer = open.writer;
     this.#nextChunkNo = open.nextChunkNo;
+  }
+
+  get heldBytes(): number {
+    const segments = new Set(this.#sending);
+    if (this.#gathering) segments.add(this.#gathering);
+    return [...segments].reduce((bytes, { rows }) => bytes + rows.heldBytes, 0);
+  }
+
+  get segmentsInFlight(): number {
+    return this.#inFlight.size;
   }
 
   /** Ends the stream with this error, whatever it is waiting for. */
@@ -229,16 +245,18 @@ class PushStream {
   }
 
   #start(segment: Segment): SegmentInFlight {
-    const inFlight = commitSegment(this.#context.connections, this.#writer, segment, this.#last);
+    const inFlight = commitSegment(this.#context, this.#writer, segment, this.#last);
     this.#last = inFlight;
     this.#inFlight.add(inFlight);
-    inFlight.committed.then(
-      () => this.#inFlight.delete(inFlight),
-      (error) => {
-        this.#inFlight.delete(inFlight);
-        this.fail(error);
-      },
-    );
+    this.#sending.add(segment);
+    const ended = () => {
+      this.#inFlight.delete(inFlight);
+      this.#sending.delete(segment);
+    };
+    inFlight.committed.then(ended, (error) => {
+      ended();
+      this.fail(error);
+    });
     return inFlight;
   }
 

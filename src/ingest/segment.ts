@@ -5,6 +5,7 @@ import { type ChunkView, type ListingView, RecordReader } from "./chunk-reader.j
 import { CopyRows } from "./copy-rows.js";
 import type { ShareRef } from "./directories.js";
 import { pathBytesAtMost, segmentFilesAtMost } from "./limits.js";
+import type { ProblemKind } from "./observer.js";
 import { RecordEncoder } from "./record-encoder.js";
 import { directoryPath, nameFault, printable } from "./records.js";
 
@@ -17,6 +18,11 @@ export interface Problem {
   name: string;
   reason: string;
   unreadable: boolean;
+}
+
+/** One that is just found. */
+export interface FoundProblem extends Problem {
+  kind: ProblemKind;
 }
 
 /** A directory of a segment, as its row of staging_dir. */
@@ -38,7 +44,7 @@ interface ChunkContext {
 export class Segment {
   readonly rows = new CopyRows();
   readonly directories = new Map<bigint, StagedDirectory>();
-  readonly problems: Problem[] = [];
+  readonly problems: FoundProblem[] = [];
   readonly firstChunkNo: bigint;
   readonly startedMs = Date.now();
   nextChunkNo: bigint;
@@ -96,13 +102,15 @@ export class Segment {
 
   /** A problem of a directory of this segment that shows itself only in the database. */
   refuseDirectory(directory: StagedDirectory, reason: string): void {
-    this.problems.push({ chunkNo: directory.chunkNo, recordIndex: -1, dirPath: directory.path, name: "", reason, unreadable: false });
+    const { chunkNo, path: dirPath } = directory;
+    this.problems.push({ kind: "directory", chunkNo, recordIndex: -1, dirPath, name: "", reason, unreadable: false });
   }
 
   #refuseListing(context: ChunkContext, listing: ListingView, fault: string): void {
     this.openDirectory = undefined;
     const dirPath = printable(listing.path, pathBytesAtMost);
     this.problems.push({
+      kind: "directory",
       chunkNo: context.chunk.chunkNo,
       recordIndex: -1,
       dirPath,
@@ -131,6 +139,7 @@ export class Segment {
     this.#addRecords(context, listing, directory);
     if (listing.unreadableReason !== "") {
       this.problems.push({
+        kind: "unreadable",
         chunkNo: context.chunk.chunkNo,
         recordIndex: -1,
         dirPath: path,
@@ -151,11 +160,12 @@ export class Segment {
       const reason = this.#encoder.write(chunk, reader.record, dirId);
       if (reason === undefined) continue;
       const name = chunk.bytes.subarray(reader.record.nameStart, reader.record.nameEnd);
-      this.#refuseRecord(context, at, path, name, reason);
+      const kind = nameFault(name, this.#share.srcType) === undefined ? "value" : "name";
+      this.#refuseRecord(context, { kind, recordIndex: at, dirPath: path, name, reason });
       this.#protect(name, dirId);
     }
     for (const { name, reason } of listing.leftOut) {
-      this.#refuseRecord(context, -1, path, name, clean(reason));
+      this.#refuseRecord(context, { kind: "left_out", recordIndex: -1, dirPath: path, name, reason: clean(reason) });
       this.#protect(name, dirId);
     }
   }
@@ -165,8 +175,8 @@ export class Segment {
     if (nameFault(name, this.#share.srcType) === undefined) this.#encoder.writeRefused(name, dirId);
   }
 
-  #refuseRecord(context: ChunkContext, recordIndex: number, dirPath: string, name: Uint8Array, reason: string): void {
-    this.problems.push({ chunkNo: context.chunk.chunkNo, recordIndex, dirPath, name: printable(name), reason, unreadable: false });
+  #refuseRecord(context: ChunkContext, refused: Omit<FoundProblem, "chunkNo" | "name" | "unreadable"> & { name: Uint8Array }): void {
+    this.problems.push({ ...refused, chunkNo: context.chunk.chunkNo, name: printable(refused.name), unreadable: false });
   }
 }
 

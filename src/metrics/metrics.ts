@@ -1,6 +1,8 @@
 /** What a server counts and measures of itself, for Prometheus. Each server has a registry of its own: tests run several. */
 import type { Pool } from "pg";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { IngestMetrics } from "./ingest-metrics.js";
+import { TierMetrics } from "./tier-metrics.js";
 
 /** From a look-up to a merge of a large segment. */
 const secondsBuckets = [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300];
@@ -46,6 +48,8 @@ export class Metrics {
     buckets: secondsBuckets,
     registers: [this.registry],
   });
+  readonly ingest = new IngestMetrics(this.registry);
+  readonly tier = new TierMetrics(this.registry);
   readonly mergeWaiting = new Gauge({
     name: "frostline_merge_waiting",
     help: "Transactions of scans and audit batches that wait for a connection.",
@@ -66,7 +70,7 @@ export class Metrics {
   });
   readonly readFailures = new Counter({
     name: "frostline_metrics_read_failures_total",
-    help: "Scrapes that could not read the figures of shares and volumes out of the database; those are absent then.",
+    help: "Attempts to read figures of shares and volumes, or of jobs, out of the database that failed; those are absent then.",
     registers: [this.registry],
   });
 

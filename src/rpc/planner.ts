@@ -19,7 +19,7 @@ import { fromRuleSet } from "./rule-spec.js";
 /** A plan by 50 rules has up to some 50 KB, a message 4 MiB. */
 const plansOfPageAtMost = 50;
 
-export function plannerService({ pool }: ServerDeps): ServiceImpl<typeof PlannerService> {
+export function plannerService({ pool, metrics }: ServerDeps): ServiceImpl<typeof PlannerService> {
   return {
     async preview({ shareName, candidate, sampleSize }, context) {
       const nowUnix = unixNow();
@@ -60,6 +60,8 @@ export function plannerService({ pool }: ServerDeps): ServiceImpl<typeof Planner
       const { tenantId, callerId } = caller(context);
       const request = { shareName, requestId: parseUuid("request_id", requestId), confirmBrake, nowUnix: unixNow() };
       const { plan, repeated } = await planShare(pool, tenantId, callerId, request);
+      const { files, bytes } = plan.funnel.planned;
+      if (!repeated) metrics.tier.planned(Number(files), Number(bytes));
       return { plan: toRecord(plan), repeatedRequest: repeated };
     },
     async listPlans(request, context) {

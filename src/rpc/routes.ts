@@ -57,7 +57,7 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   const { pool, ingestPool, config, metrics, drainSignal } = deps;
   // Scans and audit events share the connections that merge: so many work at once, whichever they are.
   const connections = new MeteredConnections(ingestPool, config.ingestPoolMax, metrics);
-  const ingest = { pool, connections, dirIds: new DirIds(), tenantTurns: new Turns(), openStreams: { count: 0 }, drainSignal };
+  const ingest = { pool, connections, dirIds: new DirIds(), tenantTurns: new Turns(), openStreams: { count: 0 }, observer: metrics.ingest, drainSignal };
   router.service(ScanServiceView, scanService(deps, ingest));
   router.service(
     AuditServiceView,

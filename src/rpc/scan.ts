@@ -32,7 +32,7 @@ export function scanService({ pool }: ServerDeps, ingest: IngestContext): Servic
       return { nextChunkNo, repeatedChunks, problems: problems.map((problem) => toProblem(problem, writer)) };
     },
     async finishScan({ scanId, chunks }, context) {
-      return { scan: toScan(await finishScan(connections, caller(context).tenantId, scanId, chunks)) };
+      return { scan: toScan(await finishScan(ingest, caller(context).tenantId, scanId, chunks)) };
     },
     async confirmBrake({ scanId }, context) {
       return { scan: toScan(await scans.confirmBrake(pool, caller(context).tenantId, scanId)) };

@@ -44,7 +44,7 @@ const actions: Record<transitions.WantedAction, TierAction> = {
   DELETE_TARGET: TierAction.DELETE_TARGET,
 };
 
-export function tierService({ pool }: ServerDeps, stillMatches: StillMatches): ServiceImpl<typeof TierService> {
+export function tierService({ pool, metrics }: ServerDeps, stillMatches: StillMatches): ServiceImpl<typeof TierService> {
   return {
     async listTierObjects(request, context) {
       const limit = pageSize(request.pageSize, itemsAtMost, 10_000);
@@ -70,6 +70,7 @@ export function tierService({ pool }: ServerDeps, stillMatches: StillMatches): S
       const { limit, leaseSeconds, holder } = request;
       const claim = { action, limit, leaseSeconds, holder, shareName: request.shareName || undefined };
       const claims = await claimTierObjects(pool, caller(context).tenantId, claim, stillMatches);
+      metrics.tier.claimed(action, claims.length);
       return { claims: claims.map((row) => toClaim(action, row)) };
     },
     async reportTierObjects({ reports }, context) {
@@ -84,6 +85,7 @@ export function tierService({ pool }: ServerDeps, stillMatches: StillMatches): S
         if ("problem" in item)
           results.set(item.tierId, { tierId: item.tierId, code: TierReportCode.INVALID_ARGUMENT, message: item.problem });
       }
+      for (const { code = TierReportCode.UNSPECIFIED } of results.values()) metrics.tier.reported(TierReportCode[code]);
       return { results: reports.map(({ tierId }) => results.get(tierId) as MessageInitShape<typeof TierReportResultSchema>) };
     },
     async requestRehydration({ tierIds, shareName, paths, reason }, context) {

@@ -10,6 +10,7 @@ import { DomainError } from "../errors.js";
 import { Health } from "../health/health.js";
 import type { Logger } from "../log.js";
 import { maintain } from "../maintenance/run.js";
+import { addJobMetrics } from "../metrics/job-metrics.js";
 import { Metrics } from "../metrics/metrics.js";
 import { addShareMetrics } from "../metrics/share-metrics.js";
 import type { ServerDeps } from "../rpc/context.js";
@@ -188,6 +189,7 @@ async function serve(deps: ServerDeps, tls: TlsReloader | undefined, tokens: Tok
 /** What is known here alone. */
 function measure({ metrics, health, pool, log }: ServerDeps, http: HttpServer, tls: TlsReloader | undefined): void {
   addShareMetrics(metrics, pool, log);
+  addJobMetrics(metrics, pool, log);
   metrics.gauge("frostline_serving", "1 when health is SERVING, else 0.", () => (health.state.serving ? 1 : 0));
   metrics.gauge("frostline_connections", "HTTP/2 connections.", http.connections);
   metrics.gauge("frostline_open_streams", "HTTP/2 streams, until they are closed.", http.openCalls);

@@ -50,6 +50,7 @@ export async function ingestFixture(database: { runtimeUrl: string; superuserUrl
     dirIds: new DirIds(),
     tenantTurns: new Turns(),
     openStreams: { count: 0 },
+    observer: { streamOpened() {}, streamClosed() {}, segmentDone() {}, filesFinished() {}, auditDone() {} },
     drainSignal: new AbortController().signal,
   };
   const look: IngestFixture["look"] = (sql, values = []) =>
@@ -69,7 +70,7 @@ export async function ingestFixture(database: { runtimeUrl: string; superuserUrl
     start: (shareName, { mode = "FULL", uniqueFrn = false, exactListTimes = true } = {}) =>
       startScan(pools.query, tenantId, { shareName, mode, uniqueFrn, exactListTimes }),
     push: (scanId, chunks, writer = "main") => pushScan(context, tenantId, messages(scanId, writer, chunks)),
-    finish: (scanId, chunks) => finishScan(connections, tenantId, scanId, chunks),
+    finish: (scanId, chunks) => finishScan(context, tenantId, scanId, chunks),
     abort: (scanId) => abortScan(connections, tenantId, scanId),
     async violations() {
       const found: string[] = [];
