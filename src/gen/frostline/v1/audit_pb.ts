@@ -104,14 +104,16 @@ export type AuditBatch = Message<"frostline.v1.AuditBatch"> & {
   auditFilePath: string;
 
   /**
-   * Digest of the file's first line: another one means that the file was replaced.
+   * SHA-256 of the file's first line, its line end included. Another one means that the file was replaced, so
+   * every agent of a share has to take it in the same way.
    *
    * @generated from field: bytes head_fingerprint = 2;
    */
   headFingerprint: Uint8Array;
 
   /**
-   * First byte of the batch, and the byte after its last line's end.
+   * First byte of the batch, and the byte after its last line's end. A batch begins at the file's cursor, or before it: what
+   * was committed is counted as duplicate.
    *
    * @generated from field: int64 start_offset = 3;
    */

@@ -377,7 +377,8 @@ export type Chunk = Message<"frostline.v1.Chunk"> & {
   chunkNo: bigint;
 
   /**
-   * Opaque to the server; GetScan returns the one committed last.
+   * Opaque to the server; GetScan returns the one committed last. It should name the last directory
+   * that is whole with this chunk: of one that the chunk cuts, the next chunk is committed with it.
    *
    * @generated from field: bytes resume_token = 2;
    */
@@ -568,7 +569,7 @@ export type FinishScanRequest = Message<"frostline.v1.FinishScanRequest"> & {
 
   /**
    * What the agent sent in total; must agree with what was committed.
-   * The number of chunks by writer.
+   * The number of chunks by writer, for every writer of the scan: one more than its last chunk_no.
    *
    * @generated from field: map<string, int64> chunks = 2;
    */
@@ -983,8 +984,9 @@ export const ScanStatusSchema: GenEnum<ScanStatus> = /*@__PURE__*/
 export const ScanService: GenService<{
   /**
    * Starts a scan of a share. Errors: NOT_FOUND when the share does not exist;
-   * FAILED_PRECONDITION when another scan of it is RUNNING (its id is in the
-   * message; resume or abort that one). Scope: agent.
+   * FAILED_PRECONDITION, reason SCAN_RUNNING, when another scan of it is RUNNING:
+   * its id is `scan_id` in the details; resume or abort that one. So a repeated
+   * call finds the scan that a lost answer was about. Scope: agent.
    *
    * @generated from rpc frostline.v1.ScanService.StartScan
    */
@@ -995,7 +997,9 @@ export const ScanService: GenService<{
   },
   /**
    * Streams chunks of one writer. The first message is `open`, every later one
-   * a `chunk`. The response comes once all chunks are committed.
+   * a `chunk`. The response comes once all chunks are committed. What is committed
+   * always ends with a directory, so a writer goes on with a new one. Takes the binary
+   * encoding alone, no JSON.
    * Errors: NOT_FOUND (no such scan), FAILED_PRECONDITION (the scan is not
    * RUNNING, or the brake holds it), OUT_OF_RANGE (a gap in the chunk numbers, or
    * another first number than `open` told; `expected_chunk_no` in the details), ABORTED (a newer stream of the
@@ -1011,8 +1015,9 @@ export const ScanService: GenService<{
   },
   /**
    * Ends a scan: checks the counts, marks what was not seen as missing (FULL
-   * scans), matches moved files, closes the scan. Safe to repeat. Errors:
-   * FAILED_PRECONDITION when counts disagree or the brake holds. Scope: agent.
+   * scans), matches moved files, closes the scan. Safe to repeat; of millions of files
+   * it takes minutes. Errors: FAILED_PRECONDITION when counts disagree (reason
+   * COUNT_MISMATCH) or the brake holds (BRAKE_HOLDS: after ConfirmBrake call it again). Scope: agent.
    *
    * @generated from rpc frostline.v1.ScanService.FinishScan
    */
