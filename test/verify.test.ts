@@ -24,19 +24,24 @@ beforeAll(async () => {
   database = await createTestDatabase();
   fixture = await ingestFixture(database, (await createTestTenant(database)).tenantId);
   shareId = await fixture.createShare("films");
-  const file = { sizeBytes: 7n, mtimeUnix: 5n, atimeUnix: 6n, ctimeUnix: 5n, frn: 1n };
-  const [kept, dropped] = [fileRecord("kept", file), fileRecord("dropped", { ...file, frn: 2n })];
-  for (const records of [[kept, dropped], [kept]]) {
-    const { scanId } = await fixture.start("films");
-    await fixture.push(scanId, [chunkOf(0, [listing("/", []), listing("/a", records), listing("/empty", [])])]);
-    await fixture.finish(scanId, { main: 1n });
-  }
+  await scanTwice(fixture);
 });
 afterAll(async () => {
   await fixture?.close();
   await database?.drop();
   await scratch?.remove();
 });
+
+/** The second time one of two files is gone. */
+async function scanTwice(of: IngestFixture): Promise<void> {
+  const file = { sizeBytes: 7n, mtimeUnix: 5n, atimeUnix: 6n, ctimeUnix: 5n, frn: 1n };
+  const [kept, dropped] = [fileRecord("kept", file), fileRecord("dropped", { ...file, frn: 2n })];
+  for (const records of [[kept, dropped], [kept]]) {
+    const { scanId } = await of.start("films");
+    await of.push(scanId, [chunkOf(0, [listing("/", []), listing("/a", records), listing("/empty", [])])]);
+    await of.finish(scanId, { main: 1n });
+  }
+}
 
 function verify(args: string[], env: Record<string, string> = { DATABASE_URL: database.runtimeUrl }) {
   return frostline(["verify", ...args], { env });
@@ -133,6 +138,40 @@ test.each(Object.entries(breakage))("%s: its statement finds a broken row", asyn
   expect(found.rowCount).toBeGreaterThan(0);
   expect(found.after[0]?.row).toEqual(expect.any(String));
 });
+
+test("in a database in which each is broken, of a tenant of its own, the command names each, with keys", async () => {
+  const other = await createTestDatabase();
+  try {
+    const sound = await brokenTenant(other, undefined);
+    const tenants = new Map<string, string>();
+    for (const [name, sql] of Object.entries(breakage)) tenants.set(await brokenTenant(other, sql), name);
+    const { status, stdout } = await verify(["--json"], { DATABASE_URL: other.runtimeUrl });
+    expect(status).toBe(1);
+    const violations = jsonLines<Violation>(stdout);
+    expect(tenants.size).toBe(invariants.length);
+    for (const [tenantId, name] of tenants) {
+      const [found] = violations.filter((violation) => violation.tenantId === tenantId && violation.invariant === name);
+      expect(found?.rows[0], name).toMatch(/\d/);
+    }
+    expect(violations.filter(({ tenantId }) => tenantId === sound)).toEqual([]);
+  } finally {
+    await other.drop();
+  }
+});
+
+/** A tenant that was scanned twice, and then something was done to it. */
+async function brokenTenant(other: TestDatabase, sql: string | undefined): Promise<string> {
+  const { tenantId } = await createTestTenant(other);
+  const of = await ingestFixture(other, tenantId);
+  try {
+    const share = await of.createShare("films");
+    await scanTwice(of);
+    if (sql !== undefined) await of.look(sql, [tenantId, share]);
+  } finally {
+    await of.close();
+  }
+  return tenantId;
+}
 
 test("a broken row is reported with its tenant and its values, and the status is 1", async () => {
   const change = (by: number) => fixture.look("UPDATE file_current SET size_bytes = size_bytes + $1::bigint WHERE name = 'kept'", [by]);
