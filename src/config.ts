@@ -2,6 +2,7 @@
 import * as path from "node:path";
 import { z } from "zod";
 import { type TokenSettings, tokenEnvironment, tokenSettings } from "./config-tokens.js";
+import { type WebhookSettings, webhookEnvironment, webhookSettings } from "./config-webhooks.js";
 
 export interface Config {
   /** Of the runtime role; undefined: an embedded PostgreSQL is started below dataDir. */
@@ -13,8 +14,13 @@ export interface Config {
   tls: TlsFiles | undefined;
   /** Bearer tokens beside API keys; undefined: none are taken. */
   tokens: TokenSettings | undefined;
+  /** Absolute. Keys that tenants' data keys are wrapped with; undefined: one that an embedded database gets by itself, or none. */
+  masterKeyFile: string | undefined;
+  webhooks: WebhookSettings;
   /** The port for probes, metrics and calls over HTTP/1.1; undefined: none. */
   httpListen: ListenAddress | undefined;
+  /** Absolute. Whoever reads the metrics has to know what is in it; undefined: they are open to whoever reaches the port. */
+  metricsKeyFile: string | undefined;
   /** Web pages of these origins may call over HTTP/1.1 and gRPC-Web. */
   corsOrigins: string[];
   /** Between two pings of a connection. */
@@ -26,6 +32,10 @@ export interface Config {
   /** Calls in progress may take so long once the server stops. */
   drainMs: number;
   logLevel: LogLevel;
+  /** Messages and errors are logged with the values that they name, paths among them. */
+  logPaths: boolean;
+  /** A unary call that takes longer is a warning; 0: none is. */
+  slowCallMs: number;
   /** Connections for everything but scans. */
   queryPoolMax: number;
   /** Connections for merging scans: so many segments are merged at once. */
@@ -81,7 +91,12 @@ const environment = z.object({
   FROSTLINE_TLS_KEY: z.string().optional(),
   FROSTLINE_TLS_CLIENT_CA: z.string().optional(),
   ...tokenEnvironment,
+  ...webhookEnvironment,
   FROSTLINE_HTTP_LISTEN: z.string().transform(parseListen).optional(),
+  FROSTLINE_METRICS_KEY_FILE: z
+    .string()
+    .transform((file) => path.resolve(file))
+    .optional(),
   FROSTLINE_CORS_ORIGINS: z.string().default("").transform(parseOrigins),
   FROSTLINE_KEEPALIVE_SECONDS: wholeNumber(60, 3600),
   FROSTLINE_CONNECTION_MAX_AGE_SECONDS: wholeNumber(3600, 1_000_000),
@@ -89,6 +104,8 @@ const environment = z.object({
   FROSTLINE_DRAIN_SECONDS: wholeNumber(10, 600),
   FROSTLINE_ALLOW_PLAINTEXT: z.enum(["0", "1"], "expected 0 or 1").default("0"),
   FROSTLINE_LOG_LEVEL: z.enum(logLevels, `expected one of ${logLevels.join(", ")}`).default("info"),
+  FROSTLINE_LOG_PATHS: z.enum(["0", "1"], "expected 0 or 1").default("0"),
+  FROSTLINE_SLOW_CALL_SECONDS: wholeNumber(10, 3600, 0),
   FROSTLINE_QUERY_POOL: wholeNumber(10, 999),
   FROSTLINE_INGEST_POOL: wholeNumber(8, 999),
   FROSTLINE_MAINTENANCE_SECONDS: wholeNumber(3600, 86_400),
@@ -118,13 +135,18 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     listen: settings.FROSTLINE_LISTEN,
     tls,
     tokens: tokenSettings(settings),
+    masterKeyFile: settings.FROSTLINE_MASTER_KEY_FILE,
+    webhooks: webhookSettings(settings),
     httpListen: settings.FROSTLINE_HTTP_LISTEN,
+    metricsKeyFile: settings.FROSTLINE_METRICS_KEY_FILE,
     corsOrigins: settings.FROSTLINE_CORS_ORIGINS,
     keepaliveMs: settings.FROSTLINE_KEEPALIVE_SECONDS * 1000,
     connectionMaxAgeMs: settings.FROSTLINE_CONNECTION_MAX_AGE_SECONDS * 1000,
     stopDelayMs: settings.FROSTLINE_STOP_DELAY_SECONDS * 1000,
     drainMs: settings.FROSTLINE_DRAIN_SECONDS * 1000,
     logLevel: settings.FROSTLINE_LOG_LEVEL,
+    logPaths: settings.FROSTLINE_LOG_PATHS === "1",
+    slowCallMs: settings.FROSTLINE_SLOW_CALL_SECONDS * 1000,
     queryPoolMax: settings.FROSTLINE_QUERY_POOL,
     ingestPoolMax: settings.FROSTLINE_INGEST_POOL,
     maintenanceIntervalMs: settings.FROSTLINE_MAINTENANCE_SECONDS * 1000,
@@ -174,6 +196,7 @@ function parseListen(text: string, context: z.RefinementCtx): ListenAddress {
   return { host, port: Number(port) };
 }
 
-function isLoopback(host: string): boolean {
+/** Whether a name or address never leaves the machine. */
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -1,7 +1,7 @@
 /** What the jobs of retention have removed, for who asks. */
 import type { ClientBase } from "pg";
 
-export type Job = "history" | "audit_log" | "ledger" | "problems" | "warming" | "missing_files";
+export type Job = "history" | "audit_log" | "ledger" | "problems" | "warming" | "webhooks" | "missing_files";
 
 export interface JobState {
   job: Job;

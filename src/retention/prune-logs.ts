@@ -1,4 +1,5 @@
 /** What is kept for a number of days and then forgotten: audit log, ledger, problems of scans, warming events. */
+import { pruneDeliveries } from "../webhooks/prune.js";
 import type { Bounds } from "./bounds.js";
 import { beginJob, countRemoved, type Job } from "./jobs.js";
 import { step, type Worker } from "./step.js";
@@ -100,4 +101,10 @@ export async function pruneWarming(worker: Worker, { warmingDays }: Bounds): Pro
     const values = [worker.tenantId, warmingDays, batchRows];
     return (await removedRows(worker, "SELECT prune_warming($1, now() - make_interval(days => $2), $3) AS removed", values)) || undefined;
   });
+}
+
+/** Deliveries of webhooks, once they are long done. Their bounds are everybody's. */
+export async function pruneWebhooks(worker: Worker): Promise<void> {
+  await step(worker, () => beginJob(worker.client, worker.tenantId, "webhooks"));
+  await inBatches(worker, "webhooks", async () => BigInt(await pruneDeliveries(worker.client, worker.tenantId, batchRows)) || undefined);
 }

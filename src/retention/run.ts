@@ -2,7 +2,7 @@
 import type { ClientBase } from "pg";
 import { readBounds } from "./bounds.js";
 import { removedSince } from "./jobs.js";
-import { pruneAuditLog, pruneScans, pruneWarming } from "./prune-logs.js";
+import { pruneAuditLog, pruneScans, pruneWarming, pruneWebhooks } from "./prune-logs.js";
 import { pruneMissing } from "./prune-missing.js";
 import { purgeHistory } from "./purge-history.js";
 import { step } from "./step.js";
@@ -16,6 +16,7 @@ export async function applyRetention(client: ClientBase, tenantId: string, signa
   await pruneAuditLog(worker, bounds);
   await pruneScans(worker, bounds);
   await pruneWarming(worker, bounds);
+  await pruneWebhooks(worker);
   await pruneMissing(worker, bounds);
   return step(worker, () => removedSince(client, tenantId, since));
 }

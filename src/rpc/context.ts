@@ -7,6 +7,7 @@ import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics/metrics.js";
 import type { Caller } from "../tenancy/keys.js";
 import type { WarmingFeed } from "../warming/feed.js";
+import type { Webhooks } from "../webhooks/webhooks.js";
 
 export interface CallContext extends Caller {
   /** Stands in the log, and in the message of an internal error. */
@@ -28,6 +29,7 @@ export interface ServerDeps {
   pool: Pool;
   ingestPool: Pool;
   warmingFeed: WarmingFeed;
+  webhooks: Webhooks;
   health: Health;
   metrics: Metrics;
   config: Config;

@@ -3,6 +3,7 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { DirIds } from "../db/id-blocks.js";
 import { Turns } from "../fairness/turns.js";
 import { AuditService } from "../gen/frostline/v1/audit_pb.js";
+import { DataKeyService } from "../gen/frostline/v1/data_key_pb.js";
 import { FileService } from "../gen/frostline/v1/file_pb.js";
 import { JobService } from "../gen/frostline/v1/job_pb.js";
 import { PlannerService } from "../gen/frostline/v1/planner_pb.js";
@@ -13,6 +14,7 @@ import { ShareService } from "../gen/frostline/v1/share_pb.js";
 import { TenantService } from "../gen/frostline/v1/tenant_pb.js";
 import { TierService } from "../gen/frostline/v1/tier_pb.js";
 import { WarmingService } from "../gen/frostline/v1/warming_pb.js";
+import { WebhookService } from "../gen/frostline/v1/webhook_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.js";
 import { DirectoryCache } from "../ingest/audit/directory-cache.js";
@@ -21,6 +23,7 @@ import { MeteredConnections } from "../metrics/metered-connections.js";
 import { stillMatches } from "../planner/still-matches.js";
 import { auditService } from "./audit.js";
 import type { ServerDeps } from "./context.js";
+import { dataKeyService } from "./data-key.js";
 import { fileService } from "./file.js";
 import { healthService } from "./health.js";
 import { jobService } from "./job.js";
@@ -34,6 +37,7 @@ import { shareService } from "./share.js";
 import { tenantService } from "./tenant.js";
 import { tierService } from "./tier.js";
 import { warmingService } from "./warming.js";
+import { webhookService } from "./webhook.js";
 
 export const services = [
   TenantService,
@@ -46,6 +50,8 @@ export const services = [
   TierService,
   RetentionService,
   WarmingService,
+  WebhookService,
+  DataKeyService,
   JobService,
   Health,
   ServerReflection,
@@ -57,7 +63,15 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   const { pool, ingestPool, config, metrics, drainSignal } = deps;
   // Scans and audit events share the connections that merge: so many work at once, whichever they are.
   const connections = new MeteredConnections(ingestPool, config.ingestPoolMax, metrics);
-  const ingest = { pool, connections, dirIds: new DirIds(), tenantTurns: new Turns(), openStreams: { count: 0 }, observer: metrics.ingest, drainSignal };
+  const ingest = {
+    pool,
+    connections,
+    dirIds: new DirIds(),
+    tenantTurns: new Turns(),
+    openStreams: { count: 0 },
+    observer: metrics.ingest,
+    drainSignal,
+  };
   router.service(ScanServiceView, scanService(deps, ingest));
   router.service(
     AuditServiceView,
@@ -74,6 +88,8 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   router.service(TierService, tierService(deps, stillMatches));
   router.service(WarmingService, warmingService(deps));
   router.service(RetentionService, retentionService(deps));
+  router.service(WebhookService, webhookService(deps));
+  router.service(DataKeyService, dataKeyService(deps));
   router.service(JobService, jobService(deps));
   router.service(Health, healthService(deps, services));
   router.service(ServerReflection, reflectionService(services, drainSignal));

@@ -4,6 +4,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { type ShareSchema, type ShareService, SourceType } from "../gen/frostline/v1/share_pb.js";
 import type * as paths from "../paths.js";
 import * as shares from "../tenancy/shares.js";
+import { setStaleScanAlarm } from "../tenancy/stale-alarm.js";
 import { invalidField } from "../tenancy/validate.js";
 import { caller, type ServerDeps } from "./context.js";
 import { timestampField } from "./convert.js";
@@ -33,6 +34,9 @@ export function shareService({ pool }: ServerDeps): ServiceImpl<typeof ShareServ
     async listShares(_, context) {
       return { shares: (await shares.listShares(pool, caller(context).tenantId)).map(toShare) };
     },
+    async setStaleScanAlarm({ shareName, staleScanAlarmSeconds }, context) {
+      return { share: toShare(await setStaleScanAlarm(pool, caller(context).tenantId, shareName, staleScanAlarmSeconds)) };
+    },
   };
 }
 
@@ -60,5 +64,7 @@ function toShare(share: shares.Share): MessageInitShape<typeof ShareSchema> {
     ...timestampField("lastCompleteTime", share.last_complete_utc),
     brakePercent: share.brake_percent,
     stormFilesPerMinute: share.storm_files_per_minute,
+    staleScanAlarmSeconds: share.stale_scan_alarm_seconds ?? 0n,
+    stale: share.stale,
   };
 }

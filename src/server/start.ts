@@ -27,6 +27,7 @@ import { type HttpServer, listen } from "./http.js";
 import { type HttpPort, openHttpPort } from "./http-port.js";
 import { runPhase } from "./phases.js";
 import { type TlsReloader, watchTls } from "./tls.js";
+import { openWebhooks } from "./webhooks.js";
 
 /** On top of the delay that is asked for. */
 const healthMs = 1_000;
@@ -38,6 +39,8 @@ const httpPortMs = 2_000;
 const maintenanceMs = 10_000;
 /** The end of one idle connection. */
 const feedMs = 2_000;
+/** Longer than requests under way are waited for, and the record of what came of them. */
+const webhooksMs = 8_000;
 const poolsMs = 10_000;
 /** Longer than the database's own deadlines. */
 const databaseMs = 60_000;
@@ -83,10 +86,13 @@ export async function startServer({ config, log }: { config: Config; log: Logger
   try {
     await assertRuntimeRole(pools.query);
     const stop = new Stop();
+    const { embedded } = database;
+    const webhooks = await openWebhooks({ config, embedded, pool: pools.query, feed: warmingFeed, metrics, log });
     const deps: ServerDeps = {
       pool: pools.query,
       ingestPool: pools.ingest,
       warmingFeed,
+      webhooks,
       health,
       metrics,
       config,
@@ -115,9 +121,10 @@ export async function startServer({ config, log }: { config: Config; log: Logger
       onRun: (job, outcome, seconds, rows) => metrics.jobRun(job, outcome, seconds, rows),
       signal: stop.drain.signal,
     });
+    const sending = webhooks.dispatcher.run(stop.drain.signal);
     let closed: Promise<void> | undefined;
     const close = () => {
-      closed ??= closeAll({ config, log, stop, tls, health, http, httpPort, maintenance, warmingFeed, pools, database });
+      closed ??= closeAll({ config, log, stop, tls, health, http, httpPort, maintenance, sending, warmingFeed, pools, database });
       return closed;
     };
     const reloadTls = async () => tls?.reload();
@@ -168,7 +175,10 @@ async function serve(deps: ServerDeps, tls: TlsReloader | undefined, tokens: Tok
   const { config, log, metrics, health } = deps;
   const handle = createRequestHandler({
     routes: (router) => registerServices(router, deps),
-    interceptors: [guard(log, metrics), authentication({ pool: deps.pool, tokens, log, metrics })],
+    interceptors: [
+      guard(log, metrics, { slowMs: config.slowCallMs, values: config.logPaths }),
+      authentication({ pool: deps.pool, tokens, log, metrics }),
+    ],
     shutdownSignal: deps.shutdownSignal,
     log,
     clientCertificates: config.tls?.clientCa !== undefined,
@@ -178,8 +188,8 @@ async function serve(deps: ServerDeps, tls: TlsReloader | undefined, tokens: Tok
   measure(deps, http, tls);
   if (config.httpListen === undefined) return { http, httpPort: undefined };
   try {
-    const { httpListen: address, corsOrigins } = config;
-    return { http, httpPort: await openHttpPort({ address, handle, health, metrics, tls, corsOrigins, log }) };
+    const { httpListen: address, corsOrigins, metricsKeyFile } = config;
+    return { http, httpPort: await openHttpPort({ address, handle, health, metrics, metricsKeyFile, tls, corsOrigins, log }) };
   } catch (error) {
     http.destroy();
     throw error;
@@ -207,13 +217,15 @@ interface Running {
   http: HttpServer;
   httpPort: HttpPort | undefined;
   maintenance: Promise<void>;
+  /** Ends once no request to a webhook is under way. */
+  sending: Promise<void>;
   warmingFeed: WarmingFeed;
   pools: Pools;
   database: Database;
 }
 
 async function closeAll(running: Running): Promise<void> {
-  const { config, log, stop, tls, health, http, httpPort, maintenance, warmingFeed, pools, database } = running;
+  const { config, log, stop, tls, health, http, httpPort, maintenance, sending, warmingFeed, pools, database } = running;
   await runPhase(log, "health", config.stopDelayMs + healthMs, async () => {
     health.stop();
     await delay(config.stopDelayMs);
@@ -229,6 +241,7 @@ async function closeAll(running: Running): Promise<void> {
   await runPhase(log, "http port", httpPortMs, () => httpPort?.drain());
   httpPort?.destroy();
   await runPhase(log, "background jobs", maintenanceMs, () => maintenance);
+  await runPhase(log, "webhooks", webhooksMs, () => sending);
   await runPhase(log, "warming feed", feedMs, () => warmingFeed.close());
   await runPhase(log, "health connection", feedMs, () => health.close());
   await runPhase(log, "pools", poolsMs, () => pools.end());

@@ -19,7 +19,14 @@ export interface Share {
   storm_files_per_minute: number;
   last_complete_scan_id: bigint | null;
   last_complete_utc: Date | null;
+  /** Null: no alarm. */
+  stale_scan_alarm_seconds: bigint | null;
+  stale: boolean;
 }
+
+/** From when on a share counts as stale; src/webhooks/find-share-alarms.ts tells of it by the same rule. */
+const staleColumns = `stale_scan_alarm_seconds,
+  coalesce(coalesce(last_complete_utc, created_utc) < now() - make_interval(secs => stale_scan_alarm_seconds), false) AS stale`;
 
 export interface NewShare {
   shareName: string;
@@ -40,7 +47,7 @@ export async function createShare(pool: Pool, tenantId: string, share: NewShare)
       .query<Share>(
         `INSERT INTO share (tenant_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
-         RETURNING share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc`,
+         RETURNING share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc, ${staleColumns}`,
         [
           tenantId,
           share.shareName,
@@ -99,7 +106,7 @@ export async function getShare(pool: Pool, tenantId: string, shareName: string):
 export async function requireShare(client: ClientBase, tenantId: string, shareName: string): Promise<Share> {
   assertName("share_name", shareName);
   const { rows } = await client.query<Share>(
-    `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc
+    `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc, ${staleColumns}
      FROM share WHERE tenant_id = $1 AND share_name = $2`,
     [tenantId, shareName],
   );
@@ -117,7 +124,7 @@ export async function requireShare(client: ClientBase, tenantId: string, shareNa
 export async function listShares(pool: Pool, tenantId: string): Promise<Share[]> {
   return readTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<Share>(
-      `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc
+      `SELECT share_id, share_name, src_type, volume_id, source_root, case_sensitive, brake_percent, storm_files_per_minute, last_complete_scan_id, last_complete_utc, ${staleColumns}
        FROM share WHERE tenant_id = $1 ORDER BY share_name`,
       [tenantId],
     );

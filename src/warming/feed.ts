@@ -20,10 +20,11 @@ export interface FeedOptions {
   log: Logger;
 }
 
-/** One of a server; its connection is made for the first watcher and kept until the end. */
+/** One of a server; its connection is made for the first who watches or follows, and kept until the end. */
 export class WarmingFeed {
   readonly #options: FeedOptions;
   readonly #subscriptions = new Map<string, Set<Subscription>>();
+  readonly #followers = new Set<(tenantId: string) => void>();
   readonly #stop = new AbortController();
   #watchers = 0;
   #up = false;
@@ -55,6 +56,16 @@ export class WarmingFeed {
     return subscription;
   }
 
+  /**
+   * Calls `tell` whenever a tenant has published something, until the function that is returned is called. Nothing tells of what was
+   * published while the connection was broken: look by yourself from time to time.
+   */
+  follow(tell: (tenantId: string) => void): () => void {
+    this.#listening ??= this.#listen();
+    this.#followers.add(tell);
+    return () => void this.#followers.delete(tell);
+  }
+
   /** Resolves once its connection is closed. */
   async close(): Promise<void> {
     this.#stop.abort();
@@ -68,6 +79,7 @@ export class WarmingFeed {
       channel: warmingChannel,
       onMessage: (tenantId) => {
         for (const subscription of this.#subscriptions.get(tenantId) ?? []) subscription.tell();
+        for (const tell of this.#followers) tell(tenantId);
       },
       onUp: () => {
         this.#up = true;

@@ -28,6 +28,8 @@ export interface EventConditions {
   fileCurrentId?: bigint | undefined;
   /** Of `shareId`: this directory and all below it. */
   dirId?: bigint | undefined;
+  /** Of a storm or not. */
+  inStorm?: boolean | undefined;
 }
 
 /** Up to `limit` events behind `after` and up to `upTo`, in the order of their positions. Within a transaction of the tenant. */
@@ -44,7 +46,7 @@ export async function readEvents(
      FROM (
        SELECT * FROM warming_event
        WHERE tenant_id = $1 AND position > $2 AND position <= $3 AND ($5::bigint IS NULL OR share_id = $5) AND ($6::timestamptz IS NULL OR event_utc >= $6)
-         AND ($7::text IS NULL OR actor = $7)
+         AND ($7::text IS NULL OR actor = $7) AND ($10::boolean IS NULL OR in_storm = $10)
          AND ($8::bigint IS NULL OR tier_id IN (SELECT tier_id FROM tier_object WHERE tenant_id = $1 AND file_current_id = $8))
          AND ($9::bigint IS NULL OR tier_id IN (
            WITH RECURSIVE below AS (
@@ -72,6 +74,7 @@ export async function readEvents(
       conditions.actor ?? null,
       conditions.fileCurrentId ?? null,
       conditions.dirId ?? null,
+      conditions.inStorm ?? null,
     ],
   );
   return rows;

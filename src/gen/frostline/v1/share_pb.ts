@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file frostline/v1/share.proto.
  */
 export const file_frostline_v1_share: GenFile = /*@__PURE__*/
-  fileDesc("Chhmcm9zdGxpbmUvdjEvc2hhcmUucHJvdG8SDGZyb3N0bGluZS52MSKYAgoFU2hhcmUSEgoKc2hhcmVfbmFtZRgBIAEoCRItCgtzb3VyY2VfdHlwZRgCIAEoDjIYLmZyb3N0bGluZS52MS5Tb3VyY2VUeXBlEhEKCXZvbHVtZV9pZBgDIAEoCRITCgtzb3VyY2Vfcm9vdBgEIAEoCRIWCg5jYXNlX3NlbnNpdGl2ZRgFIAEoCBIdChVsYXN0X2NvbXBsZXRlX3NjYW5faWQYBiABKAMSNgoSbGFzdF9jb21wbGV0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1icmFrZV9wZXJjZW50GAggASgFEh4KFnN0b3JtX2ZpbGVzX3Blcl9taW51dGUYCSABKAUi3QEKEkNyZWF0ZVNoYXJlUmVxdWVzdBISCgpzaGFyZV9uYW1lGAEgASgJEi0KC3NvdXJjZV90eXBlGAIgASgOMhguZnJvc3RsaW5lLnYxLlNvdXJjZVR5cGUSEQoJdm9sdW1lX2lkGAMgASgJEhMKC3NvdXJjZV9yb290GAQgASgJEhsKDmNhc2Vfc2Vuc2l0aXZlGAUgASgISACIAQESGgoNYnJha2VfcGVyY2VudBgGIAEoBUgBiAEBQhEKD19jYXNlX3NlbnNpdGl2ZUIQCg5fYnJha2VfcGVyY2VudCI5ChNDcmVhdGVTaGFyZVJlc3BvbnNlEiIKBXNoYXJlGAEgASgLMhMuZnJvc3RsaW5lLnYxLlNoYXJlIiUKD0dldFNoYXJlUmVxdWVzdBISCgpzaGFyZV9uYW1lGAEgASgJIjYKEEdldFNoYXJlUmVzcG9uc2USIgoFc2hhcmUYASABKAsyEy5mcm9zdGxpbmUudjEuU2hhcmUiEwoRTGlzdFNoYXJlc1JlcXVlc3QiOQoSTGlzdFNoYXJlc1Jlc3BvbnNlEiMKBnNoYXJlcxgBIAMoCzITLmZyb3N0bGluZS52MS5TaGFyZSpvCgpTb3VyY2VUeXBlEhsKF1NPVVJDRV9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQU09VUkNFX1RZUEVfTlRGUxABEhMKD1NPVVJDRV9UWVBFX1NNQhACEhkKFVNPVVJDRV9UWVBFX0xVQ0lETElOSxADMv4BCgxTaGFyZVNlcnZpY2USUgoLQ3JlYXRlU2hhcmUSIC5mcm9zdGxpbmUudjEuQ3JlYXRlU2hhcmVSZXF1ZXN0GiEuZnJvc3RsaW5lLnYxLkNyZWF0ZVNoYXJlUmVzcG9uc2USSQoIR2V0U2hhcmUSHS5mcm9zdGxpbmUudjEuR2V0U2hhcmVSZXF1ZXN0Gh4uZnJvc3RsaW5lLnYxLkdldFNoYXJlUmVzcG9uc2USTwoKTGlzdFNoYXJlcxIfLmZyb3N0bGluZS52MS5MaXN0U2hhcmVzUmVxdWVzdBogLmZyb3N0bGluZS52MS5MaXN0U2hhcmVzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Chhmcm9zdGxpbmUvdjEvc2hhcmUucHJvdG8SDGZyb3N0bGluZS52MSLJAgoFU2hhcmUSEgoKc2hhcmVfbmFtZRgBIAEoCRItCgtzb3VyY2VfdHlwZRgCIAEoDjIYLmZyb3N0bGluZS52MS5Tb3VyY2VUeXBlEhEKCXZvbHVtZV9pZBgDIAEoCRITCgtzb3VyY2Vfcm9vdBgEIAEoCRIWCg5jYXNlX3NlbnNpdGl2ZRgFIAEoCBIdChVsYXN0X2NvbXBsZXRlX3NjYW5faWQYBiABKAMSNgoSbGFzdF9jb21wbGV0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1icmFrZV9wZXJjZW50GAggASgFEh4KFnN0b3JtX2ZpbGVzX3Blcl9taW51dGUYCSABKAUSIAoYc3RhbGVfc2Nhbl9hbGFybV9zZWNvbmRzGAogASgDEg0KBXN0YWxlGAsgASgIIt0BChJDcmVhdGVTaGFyZVJlcXVlc3QSEgoKc2hhcmVfbmFtZRgBIAEoCRItCgtzb3VyY2VfdHlwZRgCIAEoDjIYLmZyb3N0bGluZS52MS5Tb3VyY2VUeXBlEhEKCXZvbHVtZV9pZBgDIAEoCRITCgtzb3VyY2Vfcm9vdBgEIAEoCRIbCg5jYXNlX3NlbnNpdGl2ZRgFIAEoCEgAiAEBEhoKDWJyYWtlX3BlcmNlbnQYBiABKAVIAYgBAUIRCg9fY2FzZV9zZW5zaXRpdmVCEAoOX2JyYWtlX3BlcmNlbnQiOQoTQ3JlYXRlU2hhcmVSZXNwb25zZRIiCgVzaGFyZRgBIAEoCzITLmZyb3N0bGluZS52MS5TaGFyZSIlCg9HZXRTaGFyZVJlcXVlc3QSEgoKc2hhcmVfbmFtZRgBIAEoCSI2ChBHZXRTaGFyZVJlc3BvbnNlEiIKBXNoYXJlGAEgASgLMhMuZnJvc3RsaW5lLnYxLlNoYXJlIhMKEUxpc3RTaGFyZXNSZXF1ZXN0IjkKEkxpc3RTaGFyZXNSZXNwb25zZRIjCgZzaGFyZXMYASADKAsyEy5mcm9zdGxpbmUudjEuU2hhcmUiUAoYU2V0U3RhbGVTY2FuQWxhcm1SZXF1ZXN0EhIKCnNoYXJlX25hbWUYASABKAkSIAoYc3RhbGVfc2Nhbl9hbGFybV9zZWNvbmRzGAIgASgDIj8KGVNldFN0YWxlU2NhbkFsYXJtUmVzcG9uc2USIgoFc2hhcmUYASABKAsyEy5mcm9zdGxpbmUudjEuU2hhcmUqbwoKU291cmNlVHlwZRIbChdTT1VSQ0VfVFlQRV9VTlNQRUNJRklFRBAAEhQKEFNPVVJDRV9UWVBFX05URlMQARITCg9TT1VSQ0VfVFlQRV9TTUIQAhIZChVTT1VSQ0VfVFlQRV9MVUNJRExJTksQAzLkAgoMU2hhcmVTZXJ2aWNlElIKC0NyZWF0ZVNoYXJlEiAuZnJvc3RsaW5lLnYxLkNyZWF0ZVNoYXJlUmVxdWVzdBohLmZyb3N0bGluZS52MS5DcmVhdGVTaGFyZVJlc3BvbnNlEkkKCEdldFNoYXJlEh0uZnJvc3RsaW5lLnYxLkdldFNoYXJlUmVxdWVzdBoeLmZyb3N0bGluZS52MS5HZXRTaGFyZVJlc3BvbnNlEk8KCkxpc3RTaGFyZXMSHy5mcm9zdGxpbmUudjEuTGlzdFNoYXJlc1JlcXVlc3QaIC5mcm9zdGxpbmUudjEuTGlzdFNoYXJlc1Jlc3BvbnNlEmQKEVNldFN0YWxlU2NhbkFsYXJtEiYuZnJvc3RsaW5lLnYxLlNldFN0YWxlU2NhbkFsYXJtUmVxdWVzdBonLmZyb3N0bGluZS52MS5TZXRTdGFsZVNjYW5BbGFybVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message frostline.v1.Share
@@ -76,6 +76,20 @@ export type Share = Message<"frostline.v1.Share"> & {
    * @generated from field: int32 storm_files_per_minute = 9;
    */
   stormFilesPerMinute: number;
+
+  /**
+   * A last complete scan that is older makes the share stale; 0: never. SetStaleScanAlarm sets it.
+   *
+   * @generated from field: int64 stale_scan_alarm_seconds = 10;
+   */
+  staleScanAlarmSeconds: bigint;
+
+  /**
+   * The last complete scan is older than that. Of a share that has none yet, the age of the share counts.
+   *
+   * @generated from field: bool stale = 11;
+   */
+  stale: boolean;
 };
 
 /**
@@ -213,6 +227,47 @@ export const ListSharesResponseSchema: GenMessage<ListSharesResponse> = /*@__PUR
   messageDesc(file_frostline_v1_share, 6);
 
 /**
+ * @generated from message frostline.v1.SetStaleScanAlarmRequest
+ */
+export type SetStaleScanAlarmRequest = Message<"frostline.v1.SetStaleScanAlarmRequest"> & {
+  /**
+   * @generated from field: string share_name = 1;
+   */
+  shareName: string;
+
+  /**
+   * 60 to 315,360,000 (ten years); 0: no alarm.
+   *
+   * @generated from field: int64 stale_scan_alarm_seconds = 2;
+   */
+  staleScanAlarmSeconds: bigint;
+};
+
+/**
+ * Describes the message frostline.v1.SetStaleScanAlarmRequest.
+ * Use `create(SetStaleScanAlarmRequestSchema)` to create a new message.
+ */
+export const SetStaleScanAlarmRequestSchema: GenMessage<SetStaleScanAlarmRequest> = /*@__PURE__*/
+  messageDesc(file_frostline_v1_share, 7);
+
+/**
+ * @generated from message frostline.v1.SetStaleScanAlarmResponse
+ */
+export type SetStaleScanAlarmResponse = Message<"frostline.v1.SetStaleScanAlarmResponse"> & {
+  /**
+   * @generated from field: frostline.v1.Share share = 1;
+   */
+  share?: Share | undefined;
+};
+
+/**
+ * Describes the message frostline.v1.SetStaleScanAlarmResponse.
+ * Use `create(SetStaleScanAlarmResponseSchema)` to create a new message.
+ */
+export const SetStaleScanAlarmResponseSchema: GenMessage<SetStaleScanAlarmResponse> = /*@__PURE__*/
+  messageDesc(file_frostline_v1_share, 8);
+
+/**
  * What kind of file system a share is; decides how its paths are read.
  *
  * @generated from enum frostline.v1.SourceType
@@ -280,6 +335,16 @@ export const ShareService: GenService<{
     methodKind: "unary";
     input: typeof ListSharesRequestSchema;
     output: typeof ListSharesResponseSchema;
+  },
+  /**
+   * How old the last complete scan may get before the share counts as stale. Errors: NOT_FOUND, INVALID_ARGUMENT. Scope: operator.
+   *
+   * @generated from rpc frostline.v1.ShareService.SetStaleScanAlarm
+   */
+  setStaleScanAlarm: {
+    methodKind: "unary";
+    input: typeof SetStaleScanAlarmRequestSchema;
+    output: typeof SetStaleScanAlarmResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_frostline_v1_share, 0);
