@@ -17,7 +17,7 @@ export function addServe(program: Command): void {
         const { startServer } = await import("../server/start.js");
         const config = loadConfig({ ...process.env, FROSTLINE_DATA: global.data });
         const interrupt = catchInterrupt();
-        const server = await startServer({ config, log: createLogger(config.logLevel) });
+        const server = await startServer({ config, log: createLogger(config.logLevel, { values: config.logPaths }) });
         // Without TLS it keeps its usual effect: the terminal is gone, the server ends.
         const onHangUp = () => void server.reloadTls();
         if (config.tls !== undefined) process.on("SIGHUP", onHangUp);

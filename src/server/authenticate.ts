@@ -7,9 +7,9 @@ import type { Metrics } from "../metrics/metrics.js";
 import { callContextKey } from "../rpc/context.js";
 import type { Caller } from "../tenancy/keys.js";
 import type { Tokens } from "../tenancy/tokens/tokens.js";
-import { requestIdKey } from "./guard.js";
 import { identify, unauthenticated } from "./identify.js";
 import { peerKey } from "./peer.js";
+import { requestIdKey } from "./request-id.js";
 import { type Access, access } from "./scopes.js";
 
 export interface AuthenticationOptions {

@@ -1,52 +1,46 @@
-/** The outermost layer of every call: gives it an id, logs and counts it, and turns what it throws into a status. */
-import { randomUUID } from "node:crypto";
-import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
+/** The outermost layer of every call: gives it an id, logs, counts and traces it, and turns what it throws into a status. */
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { toDomainError } from "../db/errors.js";
 import { DomainError } from "../errors.js";
 import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics/metrics.js";
 import { callContextKey } from "../rpc/context.js";
 import { clientGone, internalError, toConnectError } from "../rpc/errors.js";
-
-export const requestIdKey = createContextKey<string>("", { description: "request id" });
+import { type CallLogOptions, logCall } from "./call-log.js";
+import { beginCallSpan, type CallSpan } from "./call-span.js";
+import { requestIdHeader, requestIdKey, requestIdOf } from "./request-id.js";
 
 /** Must be the first interceptor. */
-export function guard(log: Logger, metrics: Metrics): Interceptor {
+export function guard(log: Logger, metrics: Metrics, options: CallLogOptions): Interceptor {
   return (next) => async (request) => {
-    const requestId = randomUUID();
+    const requestId = requestIdOf(request.header);
     request.contextValues.set(requestIdKey, requestId);
     const startMs = performance.now();
-    const method = `${request.service.typeName}/${request.method.name}`;
+    const { typeName } = request.service;
+    const method = `${typeName}/${request.method.name}`;
+    const span = beginCallSpan(typeName, request.method.name, request.header, requestId);
     metrics.openCalls.inc({ method });
     const done = (error?: ConnectError) => {
-      const code = error === undefined ? "OK" : Code[error.code];
       const durationMs = performance.now() - startMs;
       metrics.openCalls.dec({ method });
-      metrics.calls.inc({ method, code });
+      metrics.calls.inc({ method, code: error === undefined ? "OK" : Code[error.code] });
       metrics.callSeconds.observe({ method }, durationMs / 1000);
-      const call = request.contextValues.get(callContextKey);
-      log.debug(
-        {
-          requestId,
-          method,
-          tenantId: call?.tenantId,
-          callerId: call?.callerId,
-          code,
-          durationMs: Math.round(durationMs),
-        },
-        "call",
-      );
+      const caller = request.contextValues.get(callContextKey);
+      span.end(error, caller?.tenantId);
+      logCall(log, options, { requestId, traceId: span.traceId, method, streaming: request.stream, caller, error, durationMs });
     };
     const fail = (error: unknown) => {
       const { signal } = request;
       // A handler that stopped because nobody waits for it any more threw what its signal gave as the reason.
       const status = signal.aborted && error === signal.reason ? clientGone(error) : toStatus(error, requestId, log);
+      status.metadata.set(requestIdHeader, requestId);
       done(status);
       return status;
     };
     try {
-      const response = await next(request);
-      if (response.stream) return { ...response, message: guarded(response.message, done, fail) };
+      const response = await span.within(() => next(request));
+      response.header.set(requestIdHeader, requestId);
+      if (response.stream) return { ...response, message: guarded(response.message, span, done, fail) };
       done();
       return response;
     } catch (error) {
@@ -58,20 +52,30 @@ export function guard(log: Logger, metrics: Metrics): Interceptor {
 /** A stream's errors come while it is read. */
 async function* guarded<T>(
   messages: AsyncIterable<T>,
+  span: CallSpan,
   done: (error?: ConnectError) => void,
   fail: (error: unknown) => ConnectError,
 ): AsyncGenerator<T> {
   let left = true;
+  const iterator = messages[Symbol.asyncIterator]();
   try {
-    yield* messages;
+    for (;;) {
+      // What is asked for runs within the span of the call, not of whoever reads.
+      const next = await span.within(() => iterator.next());
+      if (next.done === true) break;
+      yield next.value;
+    }
     left = false;
     done();
   } catch (error) {
     left = false;
     throw fail(error);
   } finally {
-    // Nobody reads on, and nothing was thrown.
-    if (left) done(clientGone(undefined));
+    if (left) {
+      // Nobody reads on, and nothing was thrown.
+      done(clientGone(undefined));
+      await iterator.return?.();
+    }
   }
 }
 

@@ -13,6 +13,6 @@ export async function demoServer(dataDir: string): Promise<DemoServer> {
   const { createLogger } = await import("../../log.js");
   const { startServer } = await import("../../server/start.js");
   const config = loadConfig({ FROSTLINE_DATA: dataDir, FROSTLINE_LISTEN: "127.0.0.1:0", FROSTLINE_LOG_LEVEL: "warn" });
-  const server = await startServer({ config, log: createLogger(config.logLevel) });
+  const server = await startServer({ config, log: createLogger(config.logLevel, { values: config.logPaths }) });
   return { address: server.address, keys: server.keys as LocalKeys, close: () => server.close() };
 }
