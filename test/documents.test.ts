@@ -18,7 +18,10 @@ const pages = [
   "docs/tiering.md",
   "docs/operations.md",
   "docs/retention.md",
+  "docs/clients.md",
   "examples/mover/README.md",
+  "examples/python/README.md",
+  "examples/go/README.md",
   ...adr,
 ];
 

@@ -33,6 +33,9 @@ var actions = map[string]pb.AuditAction{
 	"DirectoryDelete": pb.AuditAction_AUDIT_ACTION_DELETE_DIRECTORY,
 }
 
+// Who reads or writes there is an agent or a mover, and nobody uses a file of the share.
+var ownDirectories = []string{"/.lucid_audit", "/.frostline"}
+
 // Log is one of the trail, as it is on disk and as the server knows it.
 type Log struct {
 	DiskPath string
@@ -189,6 +192,16 @@ func eventOf(text []byte, offset int64, volumeID string) *pb.AuditEvent {
 	return event
 }
 
+// actionOf is 0, unspecified, for what changes nothing in the inventory: it is counted as ignored.
+func actionOf(name, path string) pb.AuditAction {
+	for _, own := range ownDirectories {
+		if path == own || strings.HasPrefix(path, own+"/") {
+			return pb.AuditAction_AUDIT_ACTION_UNSPECIFIED
+		}
+	}
+	return actions[name]
+}
+
 // parse reads a line, and the filespace that it names. Of a line that cannot be read, the event says so.
 func parse(text []byte) (*pb.AuditEvent, string) {
 	var read line
@@ -200,8 +213,7 @@ func parse(text []byte) (*pb.AuditEvent, string) {
 	}
 	return &pb.AuditEvent{
 		TimeMicros: read.Timestamp,
-		// 0, unspecified, for one that is not known: it is counted as ignored.
-		Action:     actions[read.Operation.Action],
+		Action:     actionOf(read.Operation.Action, read.Operation.EntryPath),
 		Path:       read.Operation.EntryPath,
 		TargetPath: read.Operation.TargetPath,
 		User:       read.User.Name,

@@ -25,6 +25,9 @@ ACTIONS = {
     "DirectoryDelete": audit_pb2.AUDIT_ACTION_DELETE_DIRECTORY,
 }
 
+# Who reads or writes there is an agent or a mover, and nobody uses a file of the share.
+OWN_DIRECTORIES = ("/.lucid_audit", "/.frostline")
+
 
 @dataclass
 class Log:
@@ -103,6 +106,12 @@ def _event(line: bytes, offset: int, volume_id: str) -> audit_pb2.AuditEvent:
     return event
 
 
+def _action(name: str, path: str) -> int:
+    """UNSPECIFIED for what changes nothing in the inventory: it is counted as ignored."""
+    own = any(path == directory or path.startswith(directory + "/") for directory in OWN_DIRECTORIES)
+    return audit_pb2.AUDIT_ACTION_UNSPECIFIED if own else ACTIONS.get(name, audit_pb2.AUDIT_ACTION_UNSPECIFIED)
+
+
 def _parse(line: bytes) -> tuple[audit_pb2.AuditEvent, str]:
     """The event, and the filespace that the line names. A line that cannot be read becomes an event that says why."""
     try:
@@ -110,7 +119,7 @@ def _parse(line: bytes) -> tuple[audit_pb2.AuditEvent, str]:
         operation, origin = record["operation"], record["event"]
         event = audit_pb2.AuditEvent(
             time_micros=int(record["timestamp"]),
-            action=ACTIONS.get(operation["action"], audit_pb2.AUDIT_ACTION_UNSPECIFIED),
+            action=_action(operation["action"], operation["entryPath"]),
             path=operation["entryPath"],
             target_path=operation.get("targetPath", ""),
             user=record.get("user", {}).get("name", ""),

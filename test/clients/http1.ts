@@ -8,6 +8,7 @@ import type { ForeignClient, Scenario } from "./scenario.js";
 /** Of an enveloped message: the last of a stream carries how it ended. */
 const connectEnd = 0b10;
 const grpcWebTrailers = 0x80;
+const binaryOnly = new Set(["ScanService/PushScan", "AuditService/PushAudit"]);
 
 export const connectHttp1: ForeignClient = {
   name: "Connect over HTTP/1.1",
@@ -30,9 +31,9 @@ export const connectHttp1: ForeignClient = {
   },
 };
 
-/** JSON; of PushScan binary, which alone it takes. */
+/** JSON; of PushScan and PushAudit binary, which alone they take. */
 function codecOf(method: string) {
-  if (method !== "ScanService/PushScan") {
+  if (!binaryOnly.has(method)) {
     return {
       contentType: "application/connect+json",
       encode: (request: Json) => Buffer.from(JSON.stringify(request)),

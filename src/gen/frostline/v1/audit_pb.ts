@@ -718,7 +718,8 @@ export const AuditExclusionKindSchema: GenEnum<AuditExclusionKind> = /*@__PURE__
 export const AuditService: GenService<{
   /**
    * Streams batches of audit files. The first message is `open`, every later one
-   * a `batch`. The response comes once all batches are committed.
+   * a `batch`. The response comes once all batches are committed. Takes the binary
+   * encoding alone, no JSON.
    * Errors: NOT_FOUND (no such share), FAILED_PRECONDITION (the share has another
    * volume id), OUT_OF_RANGE (a batch begins behind the cursor of its file; the
    * message names the position that is expected), RESOURCE_EXHAUSTED (message too
