@@ -3,6 +3,7 @@ import type { PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import { takeFileBlocks } from "../db/id-blocks.js";
 import { beginFor } from "../db/tenant.js";
+import { inSpan } from "../tracing.js";
 import type { ShareRef } from "./directories.js";
 import { lockShare, lockWriter } from "./locks.js";
 import * as merge from "./merge.js";
@@ -59,7 +60,11 @@ export function commitSegment(
 ): SegmentInFlight {
   const locked = signal();
   const claimed = signal();
-  const committed = transact(context, writer, segment, predecessor, locked.reach, claimed.reach).finally(() => {
+  const attributes = { "frostline.tenant_id": writer.share.tenantId, "frostline.scan_id": String(writer.scanId) };
+  const committed = inSpan("frostline.segment", attributes, (span) => {
+    const started = transact(context, writer, segment, predecessor, locked.reach, claimed.reach);
+    return started.finally(() => span.setAttribute("frostline.files", segment.rows.rowCount));
+  }).finally(() => {
     locked.reach();
     claimed.reach();
   });

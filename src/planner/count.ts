@@ -1,5 +1,6 @@
 /** Counts a share's files by what the rules make of them. Reads alone. */
 import type { ClientBase } from "pg";
+import { inSpan } from "../tracing.js";
 import { type ClassifyRequest, chosenSql, hasCaps, matchedSql } from "./classify.js";
 import { type Funnel, funnelOf, type Group } from "./funnel.js";
 import { StatementParams } from "./statement.js";
@@ -30,9 +31,12 @@ function groupSql(source: string): string {
 
 /** Within a transaction that sees one moment; with no rule there is nothing to count. */
 export async function countFunnel(client: ClientBase, request: ClassifyRequest): Promise<Funnel> {
-  if (request.rules.length === 0) return funnelOf([], [], []);
-  const matched = await countMatched(client, request);
-  return funnelOf(request.rules, matched, request.rules.some(hasCaps) ? await countWithinCaps(client, request) : []);
+  const { rules } = request;
+  if (rules.length === 0) return funnelOf([], [], []);
+  return inSpan("frostline.planner.count", { "frostline.rules": rules.length }, async () => {
+    const matched = await countMatched(client, request);
+    return funnelOf(rules, matched, rules.some(hasCaps) ? await countWithinCaps(client, request) : []);
+  });
 }
 
 /** One pass; the groups are some hundreds at most. */

@@ -5,6 +5,7 @@ import { inTenant } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
 import { actorOf } from "../tenancy/actor.js";
 import { plannable, plannedAnew } from "../tier/transitions.js";
+import { inSpan } from "../tracing.js";
 import { bitOf, chosenSql, matchedSql, ruleBitSql } from "./classify.js";
 import { countFunnel } from "./count.js";
 import { storedFunnel } from "./funnel-json.js";
@@ -66,7 +67,7 @@ async function planOnce(
   if (refusal !== undefined) throw refusedError(refusal);
   const plannedBy = await actorOf(client, tenantId, callerId);
   const plan = await insertPlan(client, tenantId, situation.share, { ...request, plannedBy, funnel: storedFunnel(funnel) });
-  const written = await writeObjects(client, situation, plan);
+  const written = await inSpan("frostline.planner.write", {}, () => writeObjects(client, situation, plan));
   // One moment and one piece of SQL: anything else is an error of this program, and nothing of it may stay.
   if (written !== funnel.planned.files) throw new Error(`plan ${plan.planId}: ${funnel.planned.files} files counted, ${written} written`);
   return { plan, repeated: false };

@@ -9,6 +9,7 @@ import type { Problem } from "../ingest/segment.js";
 import { invalidField } from "../tenancy/validate.js";
 import { caller, type ServerDeps } from "./context.js";
 import { timestampField } from "./convert.js";
+import { observed } from "./observed.js";
 import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
 import type { ScanServiceView } from "./push-view.js";
 
@@ -20,7 +21,7 @@ const statuses: Record<scans.ScanStatus, ScanStatus> = {
   ABANDONED: ScanStatus.ABANDONED,
 };
 
-export function scanService({ pool }: ServerDeps, ingest: IngestContext): ServiceImpl<typeof ScanServiceView> {
+export function scanService({ pool, log }: ServerDeps, ingest: IngestContext): ServiceImpl<typeof ScanServiceView> {
   const { connections } = ingest;
   return {
     async startScan({ shareName, mode, uniqueFrn, exactListTimes }, context) {
@@ -28,11 +29,15 @@ export function scanService({ pool }: ServerDeps, ingest: IngestContext): Servic
       return { scan: toScan(await scans.startScan(pool, caller(context).tenantId, start)) };
     },
     async pushScan(messages, context) {
-      const { nextChunkNo, repeatedChunks, problems, writer } = await pushScan(ingest, caller(context).tenantId, messages);
+      const call = caller(context);
+      const { nextChunkNo, repeatedChunks, problems, writer } = await pushScan(observed(ingest, log, call), call.tenantId, messages);
       return { nextChunkNo, repeatedChunks, problems: problems.map((problem) => toProblem(problem, writer)) };
     },
     async finishScan({ scanId, chunks }, context) {
-      return { scan: toScan(await finishScan(ingest, caller(context).tenantId, scanId, chunks)) };
+      const call = caller(context);
+      const scan = await finishScan(observed(ingest, log, call), call.tenantId, scanId, chunks);
+      log.info({ requestId: call.requestId, tenantId: call.tenantId, ...figures(scan) }, "a scan has ended");
+      return { scan: toScan(scan) };
     },
     async confirmBrake({ scanId }, context) {
       return { scan: toScan(await scans.confirmBrake(pool, caller(context).tenantId, scanId)) };
@@ -72,6 +77,13 @@ function fromMode(mode: ScanMode): scans.ScanMode {
   if (mode === ScanMode.FULL) return "FULL";
   if (mode === ScanMode.PARTIAL) return "PARTIAL";
   throw invalidField("mode", "must be FULL or PARTIAL.");
+}
+
+/** For the log. */
+function figures({ scanId, shareName, mode, status, filesListed, added, changed, gone, moved, refused, unreadable }: scans.ScanRow) {
+  const counts = { files: filesListed, added, changed, removed: gone, moved, refused, unreadableDirectories: unreadable };
+  const numbers = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, Number(count)]));
+  return { scanId: String(scanId), share: shareName, mode, status, ...numbers };
 }
 
 function toScan(scan: scans.ScanRow): MessageInitShape<typeof ScanSchema> {

@@ -4,12 +4,14 @@ import type { ServerResponse } from "node:http";
 import * as http from "node:http";
 import * as https from "node:https";
 import { cors } from "@connectrpc/connect";
-import type { ListenAddress } from "../config.js";
+import { isLoopback, type ListenAddress } from "../config.js";
 import type { Health } from "../health/health.js";
 import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics/metrics.js";
 import type { RequestHandler } from "./adapter.js";
 import { bind, clientCertificates } from "./http.js";
+import { mayReadMetrics, readMetricsKey } from "./metrics-key.js";
+import { requestIdHeader } from "./request-id.js";
 import type { TlsReloader } from "./tls.js";
 
 const connectionsAtMost = 500;
@@ -22,6 +24,8 @@ export interface HttpPortOptions {
   handle: RequestHandler;
   health: Health;
   metrics: Metrics;
+  /** Its secret is asked for by `/metrics`; undefined: none is. */
+  metricsKeyFile: string | undefined;
   /** As on the main port. Probes and metrics need no client certificate, calls do. */
   tls: TlsReloader | undefined;
   /** Web pages of these may call. */
@@ -38,7 +42,13 @@ export interface HttpPort {
 }
 
 export async function openHttpPort(options: HttpPortOptions): Promise<HttpPort> {
-  const { tls, log } = options;
+  const { tls, log, metricsKeyFile } = options;
+  if (metricsKeyFile !== undefined) await readMetricsKey(metricsKeyFile);
+  else if (!isLoopback(options.address.host)) {
+    log.warn(
+      "whoever reaches the HTTP port may read its metrics, which name tenants and shares; FROSTLINE_METRICS_KEY_FILE asks for a secret",
+    );
+  }
   const server = tls === undefined ? http.createServer() : createTlsServer(tls);
   server.maxConnections = connectionsAtMost;
   let draining = false;
@@ -82,6 +92,10 @@ async function answer(options: HttpPortOptions, request: http.IncomingMessage, r
     return send(response, serving ? 200 : 503, "text/plain", serving ? "ok\n" : `not ready: ${reason}\n`);
   }
   if (request.method === "GET" && path === "/metrics") {
+    if (!(await mayReadMetrics(options.metricsKeyFile, request.headers.authorization))) {
+      response.setHeader("www-authenticate", "Bearer");
+      return send(response, 401, "text/plain", "the secret of FROSTLINE_METRICS_KEY_FILE is asked for, as authorization: Bearer\n");
+    }
     const { contentType, text } = await options.metrics.read();
     return send(response, 200, contentType, text);
   }
@@ -97,10 +111,13 @@ function allowOrigin(origins: readonly string[], request: http.IncomingMessage, 
   if (origins.length > 0) response.setHeader("vary", "Origin");
   if (origin === undefined || !origins.includes(origin)) return;
   response.setHeader("access-control-allow-origin", origin);
-  response.setHeader("access-control-expose-headers", cors.exposedHeaders.join(", "));
+  response.setHeader("access-control-expose-headers", [...cors.exposedHeaders, requestIdHeader].join(", "));
   if (request.method !== "OPTIONS") return;
   response.setHeader("access-control-allow-methods", cors.allowedMethods.join(", "));
-  response.setHeader("access-control-allow-headers", [...cors.allowedHeaders, "Authorization"].join(", "));
+  response.setHeader(
+    "access-control-allow-headers",
+    [...cors.allowedHeaders, "Authorization", requestIdHeader, "traceparent", "tracestate"].join(", "),
+  );
   response.setHeader("access-control-max-age", preflightSeconds);
 }
 
