@@ -21,7 +21,7 @@ let shareId: bigint;
 beforeAll(async () => {
   scratch = await scratchDirectory();
   await fs.chmod(scratch.path, 0o755);
-  database = await createTestDatabase();
+  database = await databaseToBreak();
   fixture = await ingestFixture(database, (await createTestTenant(database)).tenantId);
   shareId = await fixture.createShare("films");
   await scanTwice(fixture);
@@ -31,6 +31,13 @@ afterAll(async () => {
   await database?.drop();
   await scratch?.remove();
 });
+
+/** With a month of the audit log that is not attached to it. */
+async function databaseToBreak(): Promise<TestDatabase> {
+  const made = await createTestDatabase();
+  await withClient(made.superuserUrl, (client) => client.query("CREATE TABLE audit_log_199912 (LIKE audit_log)"));
+  return made;
+}
 
 /** The second time one of two files is gone. */
 async function scanTwice(of: IngestFixture): Promise<void> {
@@ -112,6 +119,16 @@ const breakage: Record<string, string> = {
   "warming-positions": warmed("(3, 0, 'a', false)"),
   "warming_event-once": warmed("(1, 0, 'a', false), (2, 0, 'a', false)"),
   "warming_event-storm": warmed("(1, 0, 'a', true)"),
+  "audit_log-share": `INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source) SELECT $1, 'access', 0, 1, 'test' WHERE $2::bigint > 0`,
+  "audit_log-month":
+    "INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source, recorded_utc) VALUES ($1, 'access', $2, 1, 'test', '1999-12-31Z')",
+  "lucid_audit_cursor-share":
+    "INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) SELECT $1, 'of 0 shares', 'a.log' WHERE $2::bigint > 0",
+  "lucid_audit_processed-cursor": `WITH volume AS (UPDATE share SET volume_id = 'v' WHERE tenant_id = $1 AND share_id = $2), cursor AS (
+      INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path, generation) VALUES ($1, 'v', 'a.log', 1)
+    )
+    INSERT INTO lucid_audit_processed (tenant_id, volume_id, audit_event_id)
+    SELECT $1, 'v', translate(left(encode(sha256('a.log'), 'base64'), 16), '+/', '-_') || ':2:0:x'`,
   "purged-scans":
     "UPDATE scan SET history_purged_utc = now() WHERE tenant_id = $1 AND scan_id = (SELECT max(scan_id) FROM scan WHERE tenant_id = $1 AND share_id = $2)",
   "purged-versions":
@@ -140,7 +157,7 @@ test.each(Object.entries(breakage))("%s: its statement finds a broken row", asyn
 });
 
 test("in a database in which each is broken, of a tenant of its own, the command names each, with keys", async () => {
-  const other = await createTestDatabase();
+  const other = await databaseToBreak();
   try {
     const sound = await brokenTenant(other, undefined);
     const tenants = new Map<string, string>();

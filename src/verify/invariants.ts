@@ -5,6 +5,7 @@
  * Bulk tables have no foreign keys (each would cost more than the insert); these statements are what
  * stands in for them.
  */
+import { auditInvariants } from "./audit-invariants.js";
 import { plannerInvariants } from "./planner-invariants.js";
 import { retentionInvariants } from "./retention-invariants.js";
 import { warmingInvariants } from "./warming-invariants.js";
@@ -168,6 +169,7 @@ export const invariants: Invariant[] = [
       UNION ALL SELECT format('staging_dir %s', dir_id) FROM public.staging_dir WHERE tenant_id = $1
       UNION ALL SELECT format('staging_diff %s', kind) FROM public.staging_diff WHERE tenant_id = $1`,
   },
+  ...auditInvariants,
   ...plannerInvariants,
   ...warmingInvariants,
   ...retentionInvariants,
