@@ -154,14 +154,6 @@ function valuesOf(tenantId: string, shareId: unknown): Record<string, unknown> {
     "p_dek text": "x",
     "p_previous_ref text": null,
     "p_previous_dek text": null,
-    "p_seen_no integer": 0,
-    "p_seen_dek text": "",
-    "p_seen_previous text": null,
-    "p_no integer": 1,
-    "p_ref text": "local:a",
-    "p_dek text": "wrapped",
-    "p_previous_ref text": null,
-    "p_previous_dek text": null,
   };
 }
 

@@ -69,6 +69,14 @@ export function parseSeconds(text: string): number {
   return milliseconds;
 }
 
+/** `6h`, `2d`: whole seconds. */
+export function parseDuration(text: string): number {
+  const [, number, unit = ""] = /^(\d{1,9})([smhdwy])$/.exec(text) ?? [];
+  const seconds = Number(number) * (secondsOf[unit] ?? Number.NaN);
+  if (!Number.isSafeInteger(seconds)) throw new InvalidArgumentError("It must be a duration such as 90s, 6h or 2d.");
+  return seconds;
+}
+
 /** For an option that may be given several times. */
 export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];

@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { addAudit } from "./audit.js";
 import { addBootstrap } from "./bootstrap.js";
 import { addCursors } from "./cursors.js";
+import { addDataKey } from "./data-key.js";
 import { addDemo } from "./demo.js";
 import { addErase } from "./erase.js";
 import { describeError } from "./errors.js";
@@ -28,6 +29,7 @@ import { addTenant } from "./tenant.js";
 import { addTier } from "./tier.js";
 import { addVerify } from "./verify.js";
 import { addWarming } from "./warming.js";
+import { addWebhooks } from "./webhooks.js";
 
 const commands = [
   addServe,
@@ -62,6 +64,8 @@ const commands = [
   addTier,
   addRetention,
   addErase,
+  addWebhooks,
+  addDataKey,
   addJobs,
 ];
 
@@ -74,7 +78,9 @@ export function createProgram(): Command {
     .addOption(
       new Option("--server <address>", "server to call, host:port or https://host:port (default: the local one)").env("FROSTLINE_SERVER"),
     )
-    .addOption(new Option("--key <key>", "API key (default: the local server's); FROSTLINE_KEY hides it from ps").env("FROSTLINE_KEY"))
+    .addOption(
+      new Option("--key <key>", "API key or token (default: the local server's); FROSTLINE_KEY hides it from ps").env("FROSTLINE_KEY"),
+    )
     .addOption(new Option("--ca <file>", "PEM of the authorities that the server's certificate is checked against").env("FROSTLINE_CA"))
     .addOption(new Option("--client-cert <file>", "PEM of a client certificate").env("FROSTLINE_CLIENT_CERT"))
     .addOption(new Option("--client-key <file>", "PEM of its private key").env("FROSTLINE_CLIENT_KEY"))

@@ -12,7 +12,7 @@ import {
 import { action } from "./command.js";
 import { withClient } from "./connection.js";
 import { isoTimestamp, table } from "./format.js";
-import { parseWhole } from "./parse.js";
+import { parseDuration, parseWhole } from "./parse.js";
 
 const typeByName = { NTFS: SourceType.NTFS, SMB: SourceType.SMB, LucidLink: SourceType.LUCIDLINK } as const;
 export type TypeName = keyof typeof typeByName;
@@ -82,6 +82,24 @@ export function addShare(program: Command): void {
         return 0;
       }),
     );
+  addStaleAlarm(share);
+}
+
+function addStaleAlarm(share: Command): void {
+  share
+    .command("stale-alarm <age>")
+    .description("set how old the last complete scan may get, as 26h or 8d, before the share is stale and webhooks are told; 0s: no alarm")
+    .requiredOption("--share <name>", "the share")
+    .action(
+      action(async ({ global, output }, { share: shareName }: { share: string }, age: string) => {
+        const request = { shareName, staleScanAlarmSeconds: BigInt(parseDuration(age)) };
+        const response = await withClient(global, "operator", (client) => client.unary(ShareService.method.setStaleScanAlarm, request));
+        const set = response.share as Share;
+        if (output.json) await output.printMessages(ShareSchema, [set]);
+        else await output.print(shareTable([set]));
+        return 0;
+      }),
+    );
 }
 
 function shareTable(shares: Share[]): string[] {
@@ -93,6 +111,7 @@ function shareTable(shares: Share[]): string[] {
     { title: "STORM", align: "right" as const },
     { title: "LAST SCAN", align: "right" as const },
     { title: "COMPLETED" },
+    { title: "STALE AFTER" },
     { title: "VOLUME" },
     { title: "ROOT" },
   ];
@@ -106,6 +125,7 @@ function shareTable(shares: Share[]): string[] {
       `${share.stormFilesPerMinute} /min`,
       share.lastCompleteScanId === 0n ? "-" : String(share.lastCompleteScanId),
       isoTimestamp(share.lastCompleteTime),
+      share.staleScanAlarmSeconds === 0n ? "-" : `${share.staleScanAlarmSeconds} s${share.stale ? " (stale)" : ""}`,
       share.volumeId || "-",
       share.sourceRoot,
     ]),

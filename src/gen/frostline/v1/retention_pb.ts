@@ -101,7 +101,7 @@ export const RetentionBoundsSchema: GenMessage<RetentionBounds> = /*@__PURE__*/
  */
 export type RetentionJob = Message<"frostline.v1.RetentionJob"> & {
   /**
-   * history, audit_log, ledger, problems, warming, missing_files.
+   * history, audit_log, ledger, problems, warming, webhooks, missing_files.
    *
    * @generated from field: string job = 1;
    */
