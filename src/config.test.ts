@@ -35,6 +35,11 @@ test.each([
   ["FROSTLINE_KEEPALIVE_SECONDS", "0"],
   ["FROSTLINE_CONNECTION_MAX_AGE_SECONDS", "0"],
   ["FROSTLINE_STOP_DELAY_SECONDS", "601"],
+  ["FROSTLINE_OIDC_ALGORITHMS", "none"],
+  ["FROSTLINE_OIDC_ALGORITHMS", "RS256,HS256"],
+  ["FROSTLINE_OIDC_ALGORITHMS", "RS256,"],
+  ["FROSTLINE_OIDC_CLOCK_SECONDS", "301"],
+  ["FROSTLINE_OIDC_COOLDOWN_SECONDS", "0"],
   ["FROSTLINE_DRAIN_SECONDS", "0"],
 ])("a bad %s is named with what is expected", (name, value) => {
   expect(() => loadConfig({ [name]: value })).toThrow(new RegExp(`${name}: expected`));
@@ -64,6 +69,32 @@ test("plaintext beyond the machine is for servers without TLS, on either port", 
 test("half of TLS is refused: it would be plaintext by mistake", () => {
   expect(() => loadConfig({ FROSTLINE_TLS_CERT: "server.crt" })).toThrow(/FROSTLINE_TLS_KEY: is not set/);
   expect(() => loadConfig({ FROSTLINE_TLS_CLIENT_CA: "clients.crt" })).toThrow(/FROSTLINE_TLS_CERT: is not set/);
+});
+
+test("tokens are of one issuer, for one audience, with keys from a safe place", () => {
+  const oidc = { FROSTLINE_OIDC_ISSUER: "https://id.example.com/realm/", FROSTLINE_OIDC_AUDIENCE: "frostline" };
+  expect(loadConfig({}).tokens).toBeUndefined();
+  expect(loadConfig(oidc).tokens).toMatchObject({
+    keys: { kind: "discovery", url: "https://id.example.com/realm/.well-known/openid-configuration" },
+    algorithms: ["RS256", "ES256"],
+    clockToleranceSeconds: 30,
+  });
+  const jwks = (value: string) => loadConfig({ ...oidc, FROSTLINE_OIDC_ISSUER: "id", FROSTLINE_OIDC_JWKS: value }).tokens?.keys;
+  expect(jwks("/etc/keys.json")).toEqual({ kind: "file", path: "/etc/keys.json" });
+  for (const url of ["https://id.example.com/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys", "http://[::1]/keys"]) {
+    expect(jwks(url)).toEqual({ kind: "url", url });
+  }
+  for (const url of [
+    "http://id.example.com/keys",
+    "http://127.0.0.1.example.com/keys",
+    "file:///etc/keys.json",
+    "http://localhost@example.com/",
+  ]) {
+    expect(() => jwks(url), url).toThrow(/FROSTLINE_OIDC_JWKS: expected a file or an https:\/\/ URL/);
+  }
+  expect(() => loadConfig({ FROSTLINE_OIDC_AUDIENCE: "frostline" })).toThrow(/FROSTLINE_OIDC_ISSUER: is not set/);
+  expect(() => loadConfig({ FROSTLINE_OIDC_ISSUER: "https://id.example.com" })).toThrow(/FROSTLINE_OIDC_AUDIENCE: is not set/);
+  expect(() => loadConfig({ ...oidc, FROSTLINE_OIDC_ISSUER: "id" })).toThrow(/FROSTLINE_OIDC_ISSUER: is not an https:\/\/ URL/);
 });
 
 test("origins are a list", () => {

@@ -22,7 +22,7 @@ export interface ClientOptions {
   server: string;
   /** With TLS only. */
   tls?: ClientTls;
-  /** API key, sent as `authorization: Bearer`. */
+  /** API key or token, sent as `authorization: Bearer`. */
   key: string;
 }
 

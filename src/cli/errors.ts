@@ -42,7 +42,7 @@ function rpcWords(error: RpcError): string {
     return `The server cannot be reached: ${error.message}\nIs it running? \`frostline serve\` starts one here; --server or FROSTLINE_SERVER names another.`;
   }
   if (error.reason === "CERTIFICATE_REFUSED") return `${error.message}\nName its files with --client-cert and --client-key.`;
-  if (error.code === "UNAUTHENTICATED") return `${error.message}\nPass a valid key with --key or FROSTLINE_KEY.`;
+  if (error.code === "UNAUTHENTICATED") return `${error.message}\nPass a valid key or token with --key or FROSTLINE_KEY.`;
   return error.message;
 }
 

@@ -8,6 +8,9 @@ import { requireShare } from "../tenancy/shares.js";
 import { listTenants } from "../tenancy/tenants.js";
 import { assertName, parseUuid } from "../tenancy/validate.js";
 
+/** Who came with a token is recorded by its issuer and subject, of 255 characters each. */
+const personCharsAtMost = 520;
+
 /** Who asks. */
 export interface Requester {
   tenantId: string;
@@ -58,7 +61,7 @@ async function assertNothingTiered(client: ClientBase, tenantId: string, shareId
 
 /** Returns the erasure's id. Throws INVALID_ARGUMENT. */
 export async function requestPersonErasure(pool: Pool, { tenantId, callerId }: Requester, name: string): Promise<bigint> {
-  assertName("name", name);
+  assertName("name", name, personCharsAtMost);
   return inTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ erasure_id: bigint }>(
       "INSERT INTO erasure (tenant_id, kind, pending_name, requested_by) VALUES ($1, 'PERSON', $2, $3) RETURNING erasure_id",

@@ -49,10 +49,12 @@ export async function createTokens({ settings, pool, log, onKeysRead }: TokensOp
         throw refusedToken("TOKEN_TOO_LONG", `The token has more than ${tokenCharsAtMost} characters. Have the issuer leave claims out.`);
       }
       const hash = createHash("sha256").update(token).digest("base64");
-      let known = verified.get(hash, keys.generation);
+      // Before the key is looked for: what an old key verified must not count as verified by those that came meanwhile.
+      const { generation } = keys;
+      let known = verified.get(hash, generation);
       if (known === undefined) {
         known = await verifyToken(settings, keys.find, token);
-        verified.add(hash, known, keys.generation);
+        verified.add(hash, known, generation);
       }
       const tenant = await tenants.find(known.tenant);
       if (tenant === undefined) {
