@@ -6,6 +6,7 @@ import { createPools, type Pools } from "../src/db/pool.js";
 import { inTenant } from "../src/db/tenant.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
 import { type AuditContext, pushAudit } from "../src/ingest/audit/push-audit.js";
+import { ShareTurns } from "../src/ingest/audit/share-turns.js";
 import type { RunningCluster } from "./support/cluster.js";
 import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
 import { runMaintenance } from "./support/maintenance.js";
@@ -77,7 +78,12 @@ async function tenantWithEvents(auditFilePath: string): Promise<{ tenantId: stri
   const file = { sizeBytes: 1n, mtimeUnix: 1n, atimeUnix: 1n, ctimeUnix: 1n, frn: undefined };
   await fixture.push(scanId, [chunkOf(0, [listing("/", [fileRecord("a", file)])])]);
   await fixture.finish(scanId, { main: 1n });
-  await pushReads({ ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache() }, tenantId, auditFilePath, 10);
+  await pushReads(
+    { ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache(), turns: new ShareTurns() },
+    tenantId,
+    auditFilePath,
+    10,
+  );
   return { tenantId, fixture };
 }
 

@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../src/db/migrate.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
-import type { AuditAction } from "../src/ingest/audit/fold.js";
+import type { AuditAction } from "../src/ingest/audit/events.js";
 import { pushAudit } from "../src/ingest/audit/push-audit.js";
+import { ShareTurns } from "../src/ingest/audit/share-turns.js";
 import { withRole } from "./support/cluster.js";
 import { chunkOf, type FakeFile, type FakeTree, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
 import { runMaintenance } from "./support/maintenance.js";
@@ -141,7 +142,11 @@ async function pushEvents(share: Share, events: [AuditAction, string, string?][]
     const head = { auditFilePath: "a.log", headFingerprint: Buffer.from("x"), startOffset: 0n, characters: 100, restarted: false };
     yield { batch: { ...head, endOffset: BigInt(events.length), events: batch } };
   }
-  await pushAudit({ ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache() }, fixture.tenantId, messages());
+  await pushAudit(
+    { ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache(), turns: new ShareTurns() },
+    fixture.tenantId,
+    messages(),
+  );
 }
 
 const nothing = { added: 0n, changed: 0n, gone: 0n, moved: 0n };
