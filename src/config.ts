@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { z } from "zod";
 import { type TokenSettings, tokenEnvironment, tokenSettings } from "./config-tokens.js";
 import { type WebhookSettings, webhookEnvironment, webhookSettings } from "./config-webhooks.js";
+import { withPasswordFile } from "./database-url.js";
 
 export interface Config {
   /** Of the runtime role; undefined: an embedded PostgreSQL is started below dataDir. */
@@ -82,6 +83,7 @@ const environment = z.object({
     .string()
     .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), "expected postgres://user:password@host:port/database")
     .optional(),
+  DATABASE_PASSWORD_FILE: z.string().optional(),
   FROSTLINE_DATA: z
     .string()
     .default(".frostline")
@@ -130,7 +132,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   assertNotInClear("FROSTLINE_LISTEN", settings.FROSTLINE_LISTEN, tls, settings);
   assertNotInClear("FROSTLINE_HTTP_LISTEN", settings.FROSTLINE_HTTP_LISTEN, tls, settings);
   return {
-    databaseUrl: settings.DATABASE_URL,
+    databaseUrl: settings.DATABASE_URL && withPasswordFile(settings.DATABASE_URL, settings.DATABASE_PASSWORD_FILE),
     dataDir: settings.FROSTLINE_DATA,
     listen: settings.FROSTLINE_LISTEN,
     tls,

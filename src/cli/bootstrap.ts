@@ -1,6 +1,7 @@
 /** `bootstrap`: the first tenant and admin key of a PostgreSQL of your own. */
 import { type Command, Option } from "commander";
 import { action } from "./command.js";
+import { databaseUrl } from "./database-url.js";
 import { UsageError } from "./errors.js";
 
 export function addBootstrap(program: Command): void {
@@ -9,7 +10,8 @@ export function addBootstrap(program: Command): void {
     .description("make the platform tenant and its admin key in a migrated database that has no tenant; the key is shown once")
     .addOption(new Option("--url <url>", "connects as frostline_runtime").env("DATABASE_URL"))
     .action(
-      action(async ({ output }, { url }: { url?: string }) => {
+      action(async ({ output }, options: { url?: string }) => {
+        const url = databaseUrl(options.url);
         if (!url) {
           throw new UsageError(
             "No database. Set DATABASE_URL or pass --url, as frostline_runtime; `frostline serve` makes the keys of its embedded database itself.",

@@ -1,6 +1,7 @@
 /** `migrate`: brings a PostgreSQL of your own to the newest schema. */
 import { type Command, Option } from "commander";
 import { action } from "./command.js";
+import { databaseUrl } from "./database-url.js";
 import { UsageError } from "./errors.js";
 
 interface MigrateOptions {
@@ -21,7 +22,7 @@ export function addMigrate(program: Command): void {
       action(async ({ output }, options: MigrateOptions) => {
         const { createDatabase, migrate } = await import("../db/migrate.js");
         if (options.superuserUrl !== undefined) await createDatabase(...serverAndDatabase(options.superuserUrl));
-        const url = options.superuserUrl === undefined ? options.url : asOwner(options.superuserUrl);
+        const url = options.superuserUrl === undefined ? databaseUrl(options.url) : asOwner(options.superuserUrl);
         if (!url) {
           throw new UsageError(
             "No database. Set DATABASE_URL or pass --url, as frostline_owner; `frostline serve` migrates its embedded database itself.",

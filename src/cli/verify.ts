@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { type Command, Option } from "commander";
 import type { Violation } from "../verify/verify.js";
 import { action, type Context } from "./command.js";
+import { databaseUrl } from "./database-url.js";
 import { type ExitStatus, Interrupted, UsageError } from "./errors.js";
 import { count, escaped, safeJson } from "./format.js";
 import { catchInterrupt } from "./interrupt.js";
@@ -70,7 +71,7 @@ interface OpenDatabase {
 
 /** The one named; else the embedded one, which is started when no server runs it. Throws UsageError when there is neither. */
 async function openDatabase(url: string | undefined, dataDir: string): Promise<OpenDatabase> {
-  if (url) return { url, stop: async () => {} };
+  if (url) return { url: databaseUrl(url), stop: async () => {} };
   const { findEmbedded } = await import("../db/embedded-running.js");
   const server = await import("../server/database.js");
   const found = await findEmbedded(dataDir);
