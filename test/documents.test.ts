@@ -18,6 +18,8 @@ const pages = [
   "docs/tiering.md",
   "docs/operations.md",
   "docs/retention.md",
+  "docs/webhooks.md",
+  "docs/secrets.md",
   "docs/clients.md",
   "examples/mover/README.md",
   "examples/python/README.md",

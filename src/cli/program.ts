@@ -4,7 +4,6 @@ import { Command, Option } from "commander";
 import { addAudit } from "./audit.js";
 import { addBootstrap } from "./bootstrap.js";
 import { addCursors } from "./cursors.js";
-import { addDataKey } from "./data-key.js";
 import { addDemo } from "./demo.js";
 import { addErase } from "./erase.js";
 import { describeError } from "./errors.js";
@@ -23,6 +22,7 @@ import { addRetention } from "./retention.js";
 import { addRules } from "./rules.js";
 import { addScan } from "./scan.js";
 import { addAbort, addConfirm, addProblems, addScans } from "./scans.js";
+import { addSecrets } from "./secrets.js";
 import { addServe } from "./serve.js";
 import { addShare } from "./share.js";
 import { addTenant } from "./tenant.js";
@@ -65,7 +65,7 @@ const commands = [
   addRetention,
   addErase,
   addWebhooks,
-  addDataKey,
+  addSecrets,
   addJobs,
 ];
 

@@ -1,4 +1,4 @@
-/** `data-key`: what stored secrets are encrypted with, and how its keys are changed. */
+/** `secrets`: what stored secrets are encrypted with, and how its keys are changed. */
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import {
@@ -12,9 +12,11 @@ import { action } from "./command.js";
 import { withClient } from "./connection.js";
 import { count } from "./format.js";
 
-export function addDataKey(program: Command): void {
-  const dataKey = program.command("data-key").description("the key that a tenant's stored secrets are encrypted with; needs an admin key");
-  dataKey
+export function addSecrets(program: Command): void {
+  const secrets = program
+    .command("secrets")
+    .description("how stored secrets are encrypted: the tenant's data key, and the master key that wraps it; needs an admin key");
+  secrets
     .command("status", { isDefault: true })
     .description(
       "its number and the master key that wraps it (the default); exit status 3 when a newer master key is there, or a rotation broke off",
@@ -28,7 +30,7 @@ export function addDataKey(program: Command): void {
         return key.rotating || (key.number > 0 && key.masterKey !== key.newestMasterKey) ? 3 : 0;
       }),
     );
-  dataKey
+  secrets
     .command("rotate")
     .description("make a new data key for the caller's tenant and encrypt its secrets under it; goes on where one broke off")
     .action(
@@ -43,7 +45,7 @@ export function addDataKey(program: Command): void {
         return 0;
       }),
     );
-  dataKey
+  secrets
     .command("rewrap")
     .description("wrap the data keys of all tenants with the newest master key; needs an admin key of the platform tenant")
     .action(
@@ -76,7 +78,7 @@ export function addDataKey(program: Command): void {
 
 function dataKeyLines({ number, masterKey, newestMasterKey, rotating }: DataKey): string[] {
   if (number === 0) return [`No secret is stored yet, and there is no data key. The newest master key is ${newestMasterKey}.`];
-  const newest = masterKey === newestMasterKey ? "" : ` The newest is ${newestMasterKey}: \`frostline data-key rewrap\` goes over to it.`;
-  const rotation = rotating ? " A rotation broke off: `frostline data-key rotate` ends it." : "";
+  const newest = masterKey === newestMasterKey ? "" : ` The newest is ${newestMasterKey}: \`frostline secrets rewrap\` goes over to it.`;
+  const rotation = rotating ? " A rotation broke off: `frostline secrets rotate` ends it." : "";
   return [`Data key number ${number}, wrapped with master key ${masterKey}.${newest}${rotation}`];
 }
