@@ -15,7 +15,7 @@ const toSourceType: Record<paths.SourceType, SourceType> = {
   LucidLink: SourceType.LUCIDLINK,
 };
 
-export function shareService({ pool }: ServerDeps): ServiceImpl<typeof ShareService> {
+export function shareService({ pool, webhooks }: ServerDeps): ServiceImpl<typeof ShareService> {
   return {
     async createShare(request, context) {
       const share = await shares.createShare(pool, caller(context).tenantId, {
@@ -35,7 +35,10 @@ export function shareService({ pool }: ServerDeps): ServiceImpl<typeof ShareServ
       return { shares: (await shares.listShares(pool, caller(context).tenantId)).map(toShare) };
     },
     async setStaleScanAlarm({ shareName, staleScanAlarmSeconds }, context) {
-      return { share: toShare(await setStaleScanAlarm(pool, caller(context).tenantId, shareName, staleScanAlarmSeconds)) };
+      const { tenantId } = caller(context);
+      const share = await setStaleScanAlarm(pool, tenantId, shareName, staleScanAlarmSeconds);
+      webhooks.dispatcher.notice(tenantId);
+      return { share: toShare(share) };
     },
   };
 }

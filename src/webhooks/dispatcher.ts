@@ -3,6 +3,7 @@
  * the webhook's row, and a delivery belongs for a while to who claimed it.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import type { ClientBase } from "pg";
 import { toDomainError } from "../db/errors.js";
 import { inTenant } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
@@ -38,8 +39,9 @@ export class WebhookDispatcher {
   readonly #options: DispatcherOptions;
   /** Tenants that had webhooks at the last sweep, or have made one here since. */
   readonly #tenants = new Set<string>();
-  /** Those with something new to be found. */
+  /** Those with something new to be found, and those whose shares are to be looked at. */
   readonly #news = new Set<string>();
+  readonly #shares = new Set<string>();
   readonly #attempts = new Set<Promise<void>>();
   readonly #cut = new AbortController();
   #sweptMs = Number.NEGATIVE_INFINITY;
@@ -70,10 +72,11 @@ export class WebhookDispatcher {
     await this.#stop();
   }
 
-  /** A webhook of the tenant was made, enabled, or has a delivery that is due: looks at once. */
+  /** A webhook of the tenant was made, enabled, or has a delivery that is due, or when its shares are stale was set: looks at once. */
   notice(tenantId: string): void {
     this.#tenants.add(tenantId);
     this.#news.add(tenantId);
+    this.#shares.add(tenantId);
     this.#wakeUp();
   }
 
@@ -113,11 +116,9 @@ export class WebhookDispatcher {
         if (!signal.aborted) await work(tenantId).catch((error) => failures.push(error));
       }
     };
-    if (performance.now() - this.#sweptMs >= sweepMs) {
-      const tenantIds = await this.#sweep();
-      await each(tenantIds, (tenantId) => inTenant(pool, tenantId, (client) => findShareAlarms(client, tenantId)));
-    }
-    await each([...this.#news], (tenantId) => this.#find(tenantId));
+    if (performance.now() - this.#sweptMs >= sweepMs) await this.#sweep();
+    await each([...this.#shares], (tenantId) => this.#findOf(this.#shares, tenantId, findShareAlarms));
+    await each([...this.#news], (tenantId) => this.#findOf(this.#news, tenantId, findWarming));
     const { rows } = await pool.query<{ tenant_id: string }>("SELECT tenant_id FROM webhook_tenants_due()");
     await each(
       rows.map(({ tenant_id: tenantId }) => tenantId),
@@ -135,26 +136,21 @@ export class WebhookDispatcher {
     return true;
   }
 
-  async #find(tenantId: string): Promise<void> {
-    this.#news.delete(tenantId);
-    const more = await inTenant(this.#options.pool, tenantId, (client) => findWarming(client, tenantId)).catch((error) => {
-      this.#news.add(tenantId);
+  /** Told of more meanwhile, or failed, or not done: it stays to be looked at. */
+  async #findOf(set: Set<string>, tenantId: string, find: (client: ClientBase, tenantId: string) => Promise<boolean>): Promise<void> {
+    set.delete(tenantId);
+    const more = await inTenant(this.#options.pool, tenantId, (client) => find(client, tenantId)).catch((error) => {
+      set.add(tenantId);
       throw error;
     });
-    if (more) this.#news.add(tenantId);
+    if (more) set.add(tenantId);
   }
 
-  /** The tenants that have webhooks in use. */
-  async #sweep(): Promise<string[]> {
+  async #sweep(): Promise<void> {
     const { rows } = await this.#options.pool.query<{ tenant_id: string }>("SELECT tenant_id FROM webhook_tenants()");
     this.#sweptMs = performance.now();
-    const tenantIds = rows.map(({ tenant_id: tenantId }) => tenantId);
     this.#tenants.clear();
-    for (const tenantId of tenantIds) {
-      this.#tenants.add(tenantId);
-      this.#news.add(tenantId);
-    }
-    return tenantIds;
+    for (const { tenant_id: tenantId } of rows) for (const set of [this.#tenants, this.#news, this.#shares]) set.add(tenantId);
   }
 
   async #begin(tenantId: string): Promise<void> {

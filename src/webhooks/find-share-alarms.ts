@@ -4,11 +4,12 @@
  */
 import type { ClientBase } from "pg";
 
-/** Within a transaction of the tenant. */
-export async function findShareAlarms(client: ClientBase, tenantId: string): Promise<void> {
+/** All there are: returns false, nothing is left. Within a transaction of the tenant. */
+export async function findShareAlarms(client: ClientBase, tenantId: string): Promise<false> {
   await findStale(client, tenantId);
   await findRecovered(client, tenantId);
   await findBrakes(client, tenantId);
+  return false;
 }
 
 async function findStale(client: ClientBase, tenantId: string): Promise<void> {
