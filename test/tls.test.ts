@@ -10,6 +10,7 @@ import { loadConfig } from "../src/config.js";
 import { ScanMode, ScanService } from "../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
 import { TenantService } from "../src/gen/frostline/v1/tenant_pb.js";
+import { WarmingService } from "../src/gen/frostline/v1/warming_pb.js";
 import { createLogger } from "../src/log.js";
 import { type RunningServer, startServer } from "../src/server/start.js";
 import { fingerprintOf, type Issued, issue } from "./support/certificates.js";
@@ -70,7 +71,7 @@ function trust(certificate?: Issued): ClientTls {
 /** The certificate that a new connection is shown. */
 async function shownBy(address: string): Promise<string> {
   const { hostname, port } = new URL(address);
-  const socket = tls.connect({ host: hostname, port: Number(port), ca: authority.cert, ALPNProtocols: ["h2"] });
+  const socket = tls.connect({ host: hostname, port: Number(port), ca: authority.cert, ALPNProtocols: ["h2", "http/1.1"] });
   await once(socket, "secureConnect");
   const { fingerprint256 } = socket.getPeerCertificate();
   socket.destroy();
@@ -79,35 +80,53 @@ async function shownBy(address: string): Promise<string> {
 
 test("certificates replaced under load: no stream breaks, new connections see the new one", async () => {
   const first = issue("first", { issuer: authority });
-  const server = await start(await settings(first));
-  const client = createClient({ server: server.address, key: tenant.keys.admin, tls: trust() });
+  const server = await start({ ...(await settings(first, clients.cert)), FROSTLINE_HTTP_LISTEN: "127.0.0.1:0" });
+  const own = issue("agent", { issuer: clients });
+  const connect = (key: string) => createClient({ server: server.address, key, tls: trust(own) });
+  const client = connect(tenant.keys.admin);
   await client.unary(ShareService.method.createShare, { shareName: "load", sourceType: SourceType.LUCIDLINK });
   const { scan } = await client.unary(ScanService.method.startScan, { shareName: "load", mode: ScanMode.FULL });
   const scanId = scan?.scanId as bigint;
-  const writers = Array.from({ length: 4 }, (_, n) => `w${n}`);
-  const streams = writers.map((writer) => {
-    // A connection each: all are older than the certificates that follow.
-    const own = createClient({ server: server.address, key: tenant.keys.agent, tls: trust() });
-    return { writer, own, stream: own.clientStream(ScanService.method.pushScan) };
+  // A connection each: all are older than the certificates that follow.
+  const streams = Array.from({ length: 6 }, (_, n) => {
+    const connection = connect(tenant.keys.agent);
+    return { writer: `w${n}`, connection, stream: connection.clientStream(ScanService.method.pushScan) };
   });
   for (const { stream, writer } of streams) await stream.send({ message: { case: "open", value: { scanId, writer } } });
-  const rounds = 30;
+  const watcher = connect(tenant.keys.reader);
+  const watch = watcher.serverStream(WarmingService.method.watchWarming, {})[Symbol.asyncIterator]();
+  await watch.next();
+  const rounds = 40;
   for (let round = 0; round < rounds; round++) {
     for (const { stream, writer } of streams) {
       const sent = chunk(round, [listing(`/${writer}/${round}`, [file("film")])]);
       await stream.send({ message: { case: "chunk", value: sent } });
     }
+    // On a connection as old as the server.
+    await client.unary(ShareService.method.listShares, {});
     if (round % 10 !== 5) continue;
     const next = issue(`renewed ${round}`, { issuer: authority });
-    await settings(next);
+    await settings(next, clients.cert);
     await server.reloadTls();
-    expect(await shownBy(server.address)).toBe(fingerprintOf(next.cert));
-    await listShares(server.address, tenant.keys.reader);
+    for (const address of [server.address, server.httpUrl as string]) expect(await shownBy(address)).toBe(fingerprintOf(next.cert));
+    await listShares(server.address, tenant.keys.reader, own);
   }
-  for (const { stream, own } of streams) {
+  // Their own authority goes as well: new connections need a certificate of the next one, and what is open goes on.
+  const successor = issue("clients' successor");
+  await settings(issue("last", { issuer: authority }), successor.cert);
+  await server.reloadTls();
+  await expect(listShares(server.address, tenant.keys.reader, own)).rejects.toMatchObject({ reason: "CERTIFICATE_REFUSED" });
+  await listShares(server.address, tenant.keys.reader, issue("next agent", { issuer: successor }));
+  for (const { stream, connection } of streams) {
     expect(await stream.finish()).toMatchObject({ nextChunkNo: BigInt(rounds) });
-    own.close();
+    connection.close();
   }
+  const chunks = Object.fromEntries(streams.map(({ writer }) => [writer, BigInt(rounds)]));
+  expect((await client.unary(ScanService.method.finishScan, { scanId, chunks })).scan).toMatchObject({
+    counts: { files: BigInt(streams.length * rounds) },
+  });
+  await watch.return?.();
+  watcher.close();
   client.close();
   await server.close();
 });
@@ -180,7 +199,7 @@ test("expired and revoked keys are refused as UNAUTHENTICATED, and logged withou
   await expect(listShares(server.address, made.secret)).rejects.toMatchObject({ code: "UNAUTHENTICATED", reason: "KEY_INVALID" });
   admin.close();
   await server.close();
-  expect(lines.filter((line) => line.includes('"reason":"KEY_INVALID"'))).toHaveLength(1);
+  expect(lines.filter((line) => line.includes('"reason":"KEY_INVALID"') && line.includes("a call was refused"))).toHaveLength(1);
   const log = lines.join("");
   for (const secret of [made.secret.slice(3), tenant.keys.admin.slice(3)]) expect(log).not.toContain(secret);
 });
