@@ -56,6 +56,15 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
         "INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source, actor, recorded_utc) SELECT tenant_id, 'access', share_id, file_current_id, 'test', CASE file_current_id % 2 WHEN 0 THEN 'ada' ELSE 'ben' END, now() - make_interval(days => (file_current_id % 70)::integer) FROM file_current WHERE tenant_id = $1 AND share_id = $2",
         [tenantId, shareId],
       );
+      await fixture.look(
+        `WITH made AS (
+           INSERT INTO webhook (tenant_id, url, description, event_types, share_id, include_paths, include_people, secret, warming_position, created_by)
+           VALUES ($1, 'https://hooks.example.com/', '', '{scan.stale}', $2, false, false, 's1.1.none', 0, 'who') RETURNING webhook_id
+         )
+         INSERT INTO webhook_delivery (tenant_id, webhook_id, event_type, share_id, facts, state, finished_utc)
+         SELECT $1, webhook_id, 'scan.stale', $2, '{}', 'DEAD', now() FROM made`,
+        [tenantId, shareId],
+      );
     }
     await fixture.look(
       "INSERT INTO warming_position (tenant_id, last_position) SELECT $1, max(position) FROM warming_storm WHERE tenant_id = $1",

@@ -20,6 +20,7 @@ import { type AuditContext, type AuditMessage, pushAudit } from "../ingest/audit
 import { getShare } from "../tenancy/shares.js";
 import { invalidField } from "../tenancy/validate.js";
 import { caller, type ServerDeps } from "./context.js";
+import { observed } from "./observed.js";
 import { decodePageToken, encodePageToken, pageSize } from "./pages.js";
 import type { AuditServiceView, PushAuditView } from "./push-view.js";
 
@@ -50,13 +51,14 @@ const volumeIdCharactersAtMost = 100;
 const nameCharactersAtMost = 1000;
 
 export function auditService(deps: ServerDeps, context: AuditContext & { tenantTurns: Turns }): ServiceImpl<typeof AuditServiceView> {
-  const { pool } = deps;
+  const { pool, log } = deps;
   const volumeOf = async (tenantId: string, shareName: string) => (await getShare(pool, tenantId, shareName)).volume_id ?? "";
   return {
     async pushAudit(messages, call) {
-      const { tenantId } = caller(call);
+      const known = caller(call);
+      const { tenantId } = known;
       const inTurn = (read: () => Batch) => context.tenantTurns.compute(tenantId, call.signal, read);
-      const counts = await pushAudit(context, tenantId, received(messages, inTurn));
+      const counts = await pushAudit(observed(context, log, known), tenantId, received(messages, inTurn));
       return { counts: Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, BigInt(value)])) };
     },
     async getAuditCursor({ shareName, auditFilePath }, call) {

@@ -35,6 +35,8 @@ export interface Furnishings extends TestTenant {
   rehydratedId: string;
   leasedId: string;
   leaseToken: string;
+  webhookId: string;
+  deliveryId: string;
 }
 
 /** Two of whatever is listed, so that there is a second page; `accesses` to a tiered file in two audit files. */
@@ -124,6 +126,11 @@ const arrangements = `
   FROM numbered JOIN (VALUES (3, 'PLANNED', 'STUB', NULL), (4, 'PLANNED', 'STUB', gen_random_uuid()), (5, 'STUBBED', 'REHYDRATE', NULL), (6, 'REHYDRATED', NULL, NULL),
     (7, 'PLANNED', 'STUB', NULL)) c (n, state, wanted, token) USING (n)
   WHERE t.tenant_id = current_setting('test.tenant')::uuid AND t.tier_id = numbered.tier_id;
+  INSERT INTO webhook (tenant_id, url, description, event_types, share_id, include_paths, include_people, secret, warming_position, disabled_utc, disabled_reason, created_by)
+  SELECT h.tenant_id, 'https://hooks.example.com/' || n, h.share_name, '{scan.stale}', h.share_id, false, false, 's1.1.none', 0, now(), 'asked for', h.share_name
+  FROM share h, generate_series(1, 2) n WHERE h.tenant_id = current_setting('test.tenant')::uuid AND h.share_name = current_setting('test.word');
+  INSERT INTO webhook_delivery (tenant_id, webhook_id, event_type, share_id, facts, state, attempts, finished_utc)
+  SELECT tenant_id, webhook_id, 'scan.stale', share_id, '{}', 'DEAD', 9, now() FROM webhook, generate_series(1, 2) WHERE tenant_id = current_setting('test.tenant')::uuid;
   UPDATE tier_plan p SET funnel = real.funnel, planned_files = real.planned_files FROM tier_plan real
   WHERE p.tenant_id = current_setting('test.tenant')::uuid AND real.tenant_id = p.tenant_id AND real.plan_no = 2`;
 
@@ -138,12 +145,16 @@ const found = [
   "rehydratedId",
   "leasedId",
   "leaseToken",
+  "webhookId",
+  "deliveryId",
 ] as const;
 
 const lookUp = `
   SELECT (SELECT min(scan_id) FROM scan JOIN share USING (tenant_id, share_id) WHERE tenant_id = $1 AND share_name = $2) AS "doneScanId",
     (SELECT max(scan_id) FROM scan JOIN share USING (tenant_id, share_id) WHERE tenant_id = $1 AND share_name = $2) AS "runningScanId",
     (SELECT max(scan_id) FROM scan JOIN share USING (tenant_id, share_id) WHERE tenant_id = $1 AND share_name = $2 || ' three') AS "spareScanId",
+    (SELECT min(webhook_id::text) FROM webhook WHERE tenant_id = $1) AS "webhookId",
+    (SELECT min(delivery_id::text) FROM webhook_delivery d WHERE tenant_id = $1 AND webhook_id::text = (SELECT min(webhook_id::text) FROM webhook WHERE tenant_id = $1)) AS "deliveryId",
     (SELECT min(hold_id) FROM hold WHERE tenant_id = $1) AS "holdId",
     (SELECT last_position FROM warming_position WHERE tenant_id = $1) AS "position",
     (SELECT min(tier_id) FROM tier_object WHERE tenant_id = $1) AS "stubbedId",

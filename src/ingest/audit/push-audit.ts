@@ -5,6 +5,7 @@ import { DomainError } from "../../errors.js";
 import type { IngestConnections } from "../connections.js";
 import { Failure } from "../failure.js";
 import { auditRetries } from "../limits.js";
+import type { IngestObserver } from "../observer.js";
 import { type AuditTarget, applyBatches, type Batch } from "./apply-batches.js";
 import { type Counts, newCounts } from "./counts.js";
 import { openTarget, type TargetContext } from "./open-target.js";
@@ -14,6 +15,7 @@ import { type Committed, Transactions } from "./transactions.js";
 export interface AuditContext extends TargetContext {
   connections: IngestConnections;
   turns: ShareTurns;
+  observer: IngestObserver;
   drainSignal: AbortSignal;
 }
 
@@ -69,7 +71,7 @@ async function commit(context: AuditContext, target: AuditTarget, batches: Batch
   }
 }
 
-async function transact({ connections }: AuditContext, target: AuditTarget, batches: Batch[]): Promise<Committed> {
+async function transact({ connections, observer }: AuditContext, target: AuditTarget, batches: Batch[]): Promise<Committed> {
   const client = await connections.acquire(target.share.tenantId);
   const counts = newCounts();
   let broken = true;
@@ -79,7 +81,9 @@ async function transact({ connections }: AuditContext, target: AuditTarget, batc
     await applyBatches(client, target, batches, counts);
     await client.query("COMMIT");
     broken = false;
-    return { counts, durationMs: performance.now() - started };
+    const durationMs = performance.now() - started;
+    observer.auditDone(counts, durationMs / 1000);
+    return { counts, durationMs };
   } finally {
     connections.release(client, broken);
   }
