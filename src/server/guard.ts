@@ -72,9 +72,12 @@ async function* guarded<T>(
     throw fail(error);
   } finally {
     if (left) {
-      // Nobody reads on, and nothing was thrown.
-      done(clientGone(undefined));
-      await iterator.return?.();
+      // Nobody reads on, and nothing was thrown. First of all, what the stream holds comes free.
+      try {
+        await iterator.return?.();
+      } finally {
+        done(clientGone(undefined));
+      }
     }
   }
 }
