@@ -217,7 +217,7 @@ test("a database that is gone does not keep the metrics from saying so", async (
     await expect.poll(async () => (await fetch(`${other.httpUrl}/readyz`)).status, { timeout: 10_000 }).toBe(503);
     const text = await (await fetch(`${other.httpUrl}/metrics`)).text();
     expect(text).toMatch(/^frostline_serving 0$/m);
-    expect(text).toMatch(/^frostline_metrics_read_failures_total 2$/m);
+    expect(text).toMatch(/^frostline_metrics_read_failures_total [1-9]\d*$/m);
   });
   await other.close();
 });

@@ -69,10 +69,12 @@ async function* guarded<T>(
     done();
   } catch (error) {
     left = false;
+    // Of a client that has gone, the error is thrown in here: what the stream holds comes free as well.
+    await iterator.return?.();
     throw fail(error);
   } finally {
     if (left) {
-      // Nobody reads on, and nothing was thrown. First of all, what the stream holds comes free.
+      // Nobody reads on, and nothing was thrown.
       try {
         await iterator.return?.();
       } finally {
