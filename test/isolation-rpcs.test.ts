@@ -16,8 +16,9 @@ import { type Messages, rpcCases } from "./support/rpc-cases.js";
 import { type LocalServer, startTestServer } from "./support/server.js";
 import { createTestTenant, type TestTenant } from "./support/tenant.js";
 import { tenantChecksums } from "./support/tenant-checksums.js";
+import { type WebhookSurroundings, webhookSurroundings } from "./support/webhook-server.js";
 
-const { OK, ABORTED, ALREADY_EXISTS, FAILED_PRECONDITION, PERMISSION_DENIED, INTERNAL, UNKNOWN, UNIMPLEMENTED } = grpc.status;
+const { OK, ABORTED, ALREADY_EXISTS, PERMISSION_DENIED, INTERNAL, UNKNOWN, UNIMPLEMENTED } = grpc.status;
 /** Of no tenant: they need no key. */
 const methods = services
   .flatMap((service): DescMethod[] => [...service.methods])
@@ -26,17 +27,7 @@ const nameOf = (method: DescMethod) => `${method.parent.name}/${method.name}`;
 const platformOnly = (method: DescMethod) => access.get(`${method.parent.typeName}/${method.name}`)?.platform === true;
 
 /** Of one's own requests these do not succeed either: the name is taken, so that the other's are of what the other has; rules have changed by then. */
-const refusedAnyway: Record<string, grpc.status> = {
-  "ShareService/CreateShare 1": ALREADY_EXISTS,
-  "RuleService/DeleteRule 1": ABORTED,
-  // These servers have no master key, the webhooks are disabled, and what stands for their secrets was never sealed.
-  "WebhookService/CreateWebhook 0": FAILED_PRECONDITION,
-  "WebhookService/RotateWebhookSecret 0": FAILED_PRECONDITION,
-  "WebhookService/SendTestEvent 0": FAILED_PRECONDITION,
-  "WebhookService/RetryDelivery 0": FAILED_PRECONDITION,
-  "DataKeyService/GetDataKey 0": FAILED_PRECONDITION,
-  "DataKeyService/RotateDataKey 0": FAILED_PRECONDITION,
-};
+const refusedAnyway: Record<string, grpc.status> = { "ShareService/CreateShare 1": ALREADY_EXISTS, "RuleService/DeleteRule 1": ABORTED };
 
 interface World {
   server: LocalServer;
@@ -60,8 +51,10 @@ let theirs: Furnishings;
 let both: World;
 let alone: World;
 let before: Record<string, string>;
+let masterKey: WebhookSurroundings;
 
 beforeAll(async () => {
+  masterKey = await webhookSurroundings([]);
   const database = await createTestDatabase();
   mine = await furnish(database, "mine", 2);
   const copy = await copyTestDatabase(database);
@@ -75,6 +68,7 @@ afterAll(async () => {
     await world?.close();
     await world?.server.database.drop();
   }
+  await masterKey?.remove();
 });
 
 async function furnish(database: TestDatabase, word: string, accesses: number): Promise<Furnishings> {
@@ -98,7 +92,7 @@ async function openWorld(database: TestDatabase, tenant: TestTenant): Promise<Wo
   const superuser = new pg.Client({ connectionString: database.superuserUrl });
   await superuser.connect();
   await superuser.query("SELECT pg_advisory_lock(hashtextextended('maintenance', 0))");
-  const server = await startTestServer({ database, tenant });
+  const server = await startTestServer({ database, tenant, env: { FROSTLINE_MASTER_KEY_FILE: masterKey.masterKeyFile } });
   const channel = new grpc.Client(server.address, grpc.credentials.createInsecure());
   const close = async () => {
     channel.close();
@@ -143,11 +137,11 @@ function timeless(message: JsonValue): string {
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, (uuid) => (ofTheirs(uuid) ? `THEIRS ${uuid}` : "<uuid>"))
     .replace(/"nowUnix":"\d+"/g, '"nowUnix":"<time>"')
-    .replace(/fl_[\w-]{43}/g, "<secret>");
+    .replace(/fl_[\w-]{43}|whsec_[\w+/=-]+/g, "<secret>");
 }
 
 function ofTheirs(uuid: string): boolean {
-  return [theirs.tenantId, theirs.keyId, theirs.leaseToken].includes(uuid);
+  return [theirs.tenantId, theirs.keyId, theirs.leaseToken, theirs.webhookId, theirs.deliveryId].includes(uuid);
 }
 
 /** A tenant's good requests, with the second page's token where there are pages. */

@@ -219,6 +219,16 @@ test("a watch ends when the token that opened it expires", async () => {
   expect(told[0]).toBe("progress");
 });
 
+/** Not at once: the keys may have been read a moment ago. */
+async function untilLetIn(token: string): Promise<void> {
+  const answer = () =>
+    listShares(token).then(
+      () => "let in",
+      ({ reason }) => reason,
+    );
+  await expect.poll(answer, { timeout: 5_000 }).toBe("let in");
+}
+
 test("the issuer's new key is taken while the server runs, and an old one refused when it is gone", async () => {
   const old = issuer.keys[0] as (typeof issuer.keys)[0];
   const early = await issuer.token(mine());
@@ -226,32 +236,13 @@ test("the issuer's new key is taken while the server runs, and an old one refuse
   const next = await signingKey("RS256");
   issuer.keys = [next, old];
   const token = await issuer.token(mine());
-  // Not at once: the keys may have been read a moment ago.
-  await expect
-    .poll(
-      () =>
-        listShares(token).then(
-          () => "let in",
-          ({ reason }) => reason,
-        ),
-      { timeout: 5_000 },
-    )
-    .toBe("let in");
+  await untilLetIn(token);
   expect(await listShares(early)).toBeDefined();
   issuer.keys = [next];
   const newest = await signingKey();
   issuer.keys = [newest, next];
   const latest = await issuer.token(mine());
-  await expect
-    .poll(
-      () =>
-        listShares(latest).then(
-          () => "let in",
-          ({ reason }) => reason,
-        ),
-      { timeout: 5_000 },
-    )
-    .toBe("let in");
+  await untilLetIn(latest);
   // It was verified before; with the keys it was verified by, that is void.
   await expect(listShares(early)).rejects.toMatchObject(refused("TOKEN_KEY_UNKNOWN"));
 });

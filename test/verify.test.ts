@@ -81,6 +81,17 @@ function planOf(files: number, rules: string): string {
       '{"planned": {"files": "${files}"}, "rules": ${rules}}'`;
 }
 
+/** A webhook; `delivery`, if any, are the values of a message to it: type, first and last position, state. */
+function webhook({ position = 0, secret = "", disabled = false, delivery = "" }): string {
+  const made = `INSERT INTO webhook (tenant_id, url, description, event_types, share_id, include_paths, include_people, secret, warming_position, created_by, disabled_utc, disabled_reason)
+    SELECT $1, 'https://hooks.example.com/', '', '{scan.stale}', $2, false, false, coalesce(nullif('${secret}', ''), 's1.' || greatest(dek_no, 1) || '.x'), ${position}, 'test',
+      ${disabled ? "now(), 'asked for'" : "NULL, NULL"} FROM tenant WHERE tenant_id = $1`;
+  if (delivery === "") return made;
+  return `WITH w AS (${made} RETURNING webhook_id)
+    INSERT INTO webhook_delivery (tenant_id, webhook_id, share_id, event_type, from_position, to_position, state, next_attempt_utc)
+    SELECT $1, webhook_id, $2, ${delivery}, now() FROM w`;
+}
+
 /** For each invariant something that breaks it; $1 is the tenant, $2 the share. */
 const breakage: Record<string, string> = {
   "file_current-dir": "UPDATE file_current SET dir_id = -1 WHERE tenant_id = $1 AND share_id = $2 AND name = 'kept'",
@@ -134,6 +145,10 @@ const breakage: Record<string, string> = {
   "purged-versions":
     "UPDATE share SET history_purged_to_scan_id = (SELECT max(scan_id) FROM scan WHERE tenant_id = $1 AND share_id = $2) WHERE tenant_id = $1 AND share_id = $2",
   "warming-pruned": warmed("(1, 0, 'a', false)", 1),
+  "webhook-secret": webhook({ secret: "plain" }),
+  "webhook-position": webhook({ position: 5 }),
+  "webhook_delivery-disabled": webhook({ disabled: true, delivery: "'scan.stale', NULL, NULL, 'PENDING'" }),
+  "webhook_delivery-positions": webhook({ delivery: "'scan.stale', 1, 1, 'PENDING'" }),
   "staging-empty": "INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable) VALUES ($1, $2, true, false)",
 };
 

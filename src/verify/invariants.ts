@@ -9,6 +9,7 @@ import { auditInvariants } from "./audit-invariants.js";
 import { plannerInvariants } from "./planner-invariants.js";
 import { retentionInvariants } from "./retention-invariants.js";
 import { warmingInvariants } from "./warming-invariants.js";
+import { webhookInvariants } from "./webhook-invariants.js";
 
 export interface Invariant {
   /** Stable name, for programs. */
@@ -173,4 +174,5 @@ export const invariants: Invariant[] = [
   ...plannerInvariants,
   ...warmingInvariants,
   ...retentionInvariants,
+  ...webhookInvariants,
 ];

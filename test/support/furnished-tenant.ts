@@ -8,6 +8,7 @@ import { RuleService } from "../../src/gen/frostline/v1/rule_pb.js";
 import { ScanMode, ScanService } from "../../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../../src/gen/frostline/v1/share_pb.js";
 import { KeyScope, TenantService } from "../../src/gen/frostline/v1/tenant_pb.js";
+import { WebhookService } from "../../src/gen/frostline/v1/webhook_pb.js";
 import { withClient } from "./postgres.js";
 import type { TestServer } from "./server.js";
 import { chunk, file, listing } from "./streams.js";
@@ -39,7 +40,7 @@ export interface Furnishings extends TestTenant {
   deliveryId: string;
 }
 
-/** Two of whatever is listed, so that there is a second page; `accesses` to a tiered file in two audit files. */
+/** Two of whatever is listed, so that there is a second page; `server` has a master key; `accesses` to a tiered file in two audit files. */
 export async function furnishTenant(
   server: Pick<TestServer, "address" | "database">,
   tenant: TestTenant,
@@ -56,6 +57,8 @@ export async function furnishTenant(
     const requestId = await furnishRules(admin, word);
     const key = await admin.unary(TenantService.method.createKey, { name: word, scopes: [KeyScope.READER] });
     const { etag } = await admin.unary(RuleService.method.listRules, {});
+    for (const url of ["https://hooks.example.com/1", "https://hooks.example.com/2"])
+      await admin.unary(WebhookService.method.createWebhook, { url, eventTypes: ["scan.stale"], shareName: word });
     const rows = await arrange(server, tenant.tenantId, word);
     return {
       ...tenant,
@@ -126,9 +129,6 @@ const arrangements = `
   FROM numbered JOIN (VALUES (3, 'PLANNED', 'STUB', NULL), (4, 'PLANNED', 'STUB', gen_random_uuid()), (5, 'STUBBED', 'REHYDRATE', NULL), (6, 'REHYDRATED', NULL, NULL),
     (7, 'PLANNED', 'STUB', NULL)) c (n, state, wanted, token) USING (n)
   WHERE t.tenant_id = current_setting('test.tenant')::uuid AND t.tier_id = numbered.tier_id;
-  INSERT INTO webhook (tenant_id, url, description, event_types, share_id, include_paths, include_people, secret, warming_position, disabled_utc, disabled_reason, created_by)
-  SELECT h.tenant_id, 'https://hooks.example.com/' || n, h.share_name, '{scan.stale}', h.share_id, false, false, 's1.1.none', 0, now(), 'asked for', h.share_name
-  FROM share h, generate_series(1, 2) n WHERE h.tenant_id = current_setting('test.tenant')::uuid AND h.share_name = current_setting('test.word');
   INSERT INTO webhook_delivery (tenant_id, webhook_id, event_type, share_id, facts, state, attempts, finished_utc)
   SELECT tenant_id, webhook_id, 'scan.stale', share_id, '{}', 'DEAD', 9, now() FROM webhook, generate_series(1, 2) WHERE tenant_id = current_setting('test.tenant')::uuid;
   UPDATE tier_plan p SET funnel = real.funnel, planned_files = real.planned_files FROM tier_plan real
