@@ -14,6 +14,7 @@ import { ensureMasterKeys, LocalKms } from "../src/secrets/local-kms.js";
 import { rotateDataKey } from "../src/secrets/rotate.js";
 import { lockTenantKeys } from "../src/secrets/tenant-key.js";
 import { webhookSecrets } from "../src/webhooks/sealed-secrets.js";
+import { violationsOf } from "./support/audited-share.js";
 import { createTestDatabase, type TestDatabase, withClient } from "./support/postgres.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { startTestServer, type TestServer } from "./support/server.js";
@@ -260,6 +261,8 @@ test("a rotation that breaks off goes on where it was, with no third key", async
   const breaksOff = { resealOlder: () => Promise.reject(new Error("broke off")) };
   await expect(rotateDataKey(pool, keys, [breaksOff], tenant.tenantId)).rejects.toThrow("broke off");
   expect(await keyRow(tenant)).toMatchObject({ dek_no: 2, previous_encrypted_dek: expect.any(String) });
+  expect(await violationsOf(database)).toEqual([]);
   expect(await rotateDataKey(pool, keys, [webhookSecrets], tenant.tenantId)).toBe(3);
   expect(await keyRow(tenant)).toMatchObject({ dek_no: 2, previous_encrypted_dek: null });
+  expect(await violationsOf(database)).toEqual([]);
 });

@@ -4,13 +4,14 @@ import { toDomainError } from "../db/errors.js";
 import { takeFileBlocks } from "../db/id-blocks.js";
 import { beginFor } from "../db/tenant.js";
 import { inSpan } from "../tracing.js";
+import { advance, type Merged } from "./advance.js";
 import type { ShareRef } from "./directories.js";
 import { lockShare, lockWriter } from "./locks.js";
 import * as merge from "./merge.js";
 import { type SegmentDone, type SegmentPhase, segmentPhases } from "./observer.js";
 import type { IngestContext } from "./push.js";
 import { type EventMarks, readEventMarks, reconcileHistory } from "./reconcile.js";
-import { BrakeHolds, fenced, scanClosed, scanNotFound } from "./scan-errors.js";
+import { fenced, scanClosed } from "./scan-errors.js";
 import type { Segment } from "./segment.js";
 import * as staging from "./staging.js";
 import { Stopwatch } from "./stopwatch.js";
@@ -122,13 +123,6 @@ async function transact(
   }
 }
 
-/** What a segment brought. */
-interface Merged {
-  counts: merge.DiffCounts;
-  files: bigint;
-  sizeBytes: string;
-}
-
 /** Stages the directories, and looks whether all is there. Returns whether a directory has a name twice. */
 async function checkStaged(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<boolean> {
   const { tenantId } = writer.share;
@@ -157,16 +151,6 @@ async function mergeSegment(
       ? await writeAllNew(client, writer, segment.rows.rowCount, watch)
       : await writeDifferences(client, writer, segment.rows.rowCount, marks, tiered, watch);
   return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
-}
-
-/** Ledger, position and counts. They lock rows that the writer's other segments, and other writers, need: so last. */
-async function advance(client: PoolClient, writer: WriterRef, segment: Segment, merged: Merged): Promise<void> {
-  const { scanId, share } = writer;
-  const { firstChunkNo, nextChunkNo, problems } = segment;
-  await advanceWriter(client, writer, segment);
-  await merge.insertLedger(client, share.tenantId, scanId, writer.writer, firstChunkNo, nextChunkNo);
-  if (problems.length > 0) await merge.insertProblems(client, share.tenantId, scanId, writer.writer, problems);
-  await addToScan(client, writer, segment, merged);
 }
 
 /** For the observer: a file that took another's place is new, and the other one missing. */
@@ -272,48 +256,4 @@ async function refuseDuplicates(client: PoolClient, tenantId: string, segment: S
       unreadable: false,
     });
   }
-}
-
-/** The fence and the order in one: only the newest stream of the writer, and only the next chunk. */
-async function advanceWriter(client: PoolClient, writer: WriterRef, segment: Segment): Promise<void> {
-  const { rowCount } = await client.query(
-    `UPDATE scan_writer SET next_chunk_no = $5, resume_token = $6
-     WHERE tenant_id = $1 AND scan_id = $2 AND writer = $3 AND epoch = $4 AND next_chunk_no = $7`,
-    [writer.share.tenantId, writer.scanId, writer.writer, writer.epoch, segment.nextChunkNo, segment.resumeToken, segment.firstChunkNo],
-  );
-  if (rowCount !== 1) throw fenced(writer.scanId, writer.writer);
-}
-
-/** Adds the segment to the scan's counts, unless more would be missing than the brake allows. */
-async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment, { counts, files, sizeBytes }: Merged): Promise<void> {
-  const gone = counts.gone + counts.replaced;
-  const unreadable = segment.problems.filter((problem) => problem.unreadable).length;
-  const { rowCount } = await client.query(
-    `UPDATE scan SET dirs_listed = dirs_listed + $3, files_listed = files_listed + $4,
-       bytes_listed = LEAST(bytes_listed + $5::numeric, 9223372036854775807)::bigint,
-       added = added + $6, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10,
-       dirs_reconciled = dirs_reconciled + $11
-     WHERE tenant_id = $1 AND scan_id = $2 AND ($8::bigint = 0 OR brake_confirmed_utc IS NOT NULL OR gone + $8::bigint <= brake_limit)`,
-    [
-      writer.share.tenantId,
-      writer.scanId,
-      segment.directories.size,
-      files,
-      sizeBytes,
-      counts.added + counts.returned + counts.replaced,
-      counts.changed,
-      gone,
-      segment.problems.length - unreadable,
-      unreadable,
-      counts.reconciled,
-    ],
-  );
-  if (rowCount === 1) return;
-  const { rows } = await client.query<{ gone: bigint; brake_limit: bigint }>(
-    "SELECT gone, brake_limit FROM scan WHERE tenant_id = $1 AND scan_id = $2",
-    [writer.share.tenantId, writer.scanId],
-  );
-  const scan = rows[0];
-  if (!scan) throw scanNotFound(writer.scanId);
-  throw new BrakeHolds(writer.scanId, scan.gone + BigInt(gone), scan.brake_limit);
 }

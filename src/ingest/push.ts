@@ -7,6 +7,7 @@ import { type ChunkView, readChunk } from "./chunk-reader.js";
 import { commitSegment, noPredecessor, type SegmentInFlight, type WriterRef } from "./commit-segment.js";
 import type { IngestConnections } from "./connections.js";
 import { resolveDirectories, type ShareRef } from "./directories.js";
+import { draining } from "./draining.js";
 import { Failure } from "./failure.js";
 import * as limits from "./limits.js";
 import type { HeldByStream, IngestObserver } from "./observer.js";
@@ -292,13 +293,6 @@ class PushStream implements HeldByStream {
     this.#problemCount += problems.length - known;
     if (this.#problemCount > limits.problemsAtMost) this.fail(tooManyProblems());
   }
-}
-
-function draining(): DomainError {
-  return new DomainError("UNAVAILABLE", "The server is stopping. Go on with another one, or with this one in a moment.", {
-    reason: "SERVER_DRAINING",
-    retryDelayMs: 500,
-  });
 }
 
 function tooManyProblems(): DomainError {

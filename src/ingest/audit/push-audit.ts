@@ -3,6 +3,7 @@ import { sqlState, toDomainError } from "../../db/errors.js";
 import { beginFor } from "../../db/tenant.js";
 import { DomainError } from "../../errors.js";
 import type { IngestConnections } from "../connections.js";
+import { draining } from "../draining.js";
 import { Failure } from "../failure.js";
 import { auditRetries } from "../limits.js";
 import type { IngestObserver } from "../observer.js";
@@ -87,11 +88,4 @@ async function transact({ connections, observer }: AuditContext, target: AuditTa
   } finally {
     connections.release(client, broken);
   }
-}
-
-function draining(): DomainError {
-  return new DomainError("UNAVAILABLE", "The server is stopping. Go on with another one, or with this one in a moment.", {
-    reason: "SERVER_DRAINING",
-    retryDelayMs: 500,
-  });
 }
