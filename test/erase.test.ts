@@ -66,6 +66,7 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
         [tenantId, shareId],
       );
     }
+    await fixture.look("UPDATE tenant SET kms_ref = 'test', dek_no = 1, encrypted_dek = 'wrapped' WHERE tenant_id = $1", [tenantId]);
     await fixture.look(
       "INSERT INTO warming_position (tenant_id, last_position) SELECT $1, max(position) FROM warming_storm WHERE tenant_id = $1",
       [tenantId],
