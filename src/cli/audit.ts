@@ -41,7 +41,7 @@ async function audit(context: Context, options: AuditOptions, dir: string): Prom
   const interrupt = catchInterrupt();
   try {
     return await withClient(context.global, "agent", async (client) => {
-      await shareFor(client, context, options.share, await findTrail(dir));
+      await shareFor(client, context, options.share, await findTrail(dir), interrupt.signal);
       return await stream(client, context, options, dir, interrupt.signal);
     });
   } finally {
@@ -50,15 +50,10 @@ async function audit(context: Context, options: AuditOptions, dir: string): Prom
 }
 
 /** Makes the share, or sees that it is one whose paths are read as the trail writes them. */
-async function shareFor(client: Client, context: Context, shareName: string, trail: string): Promise<void> {
+async function shareFor(client: Client, context: Context, shareName: string, trail: string, signal: AbortSignal): Promise<void> {
   const sourceRoot = path.basename(trail) === trailDirectory ? path.dirname(trail) : "";
-  const { share, created } = await ensureShare(client, {
-    shareName,
-    type: undefined,
-    newType: "LucidLink",
-    sourceRoot,
-    caseSensitive: undefined,
-  });
+  const wanted = { shareName, type: undefined, newType: "LucidLink", sourceRoot, caseSensitive: undefined } as const;
+  const { share, created } = await ensureShare(client, context, wanted, signal);
   if (created) context.output.note(`Created the share ${shareName}.`);
   if (share.sourceType !== SourceType.LUCIDLINK) {
     throw new UsageError(`The share ${shareName} is of type ${typeName(share.sourceType)}, this is a LucidLink trail. Name another share.`);

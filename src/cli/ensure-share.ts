@@ -2,9 +2,11 @@
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import type { Client } from "../agent/client.js";
+import { createRetrier, defaultRetryPolicy, type Retrier } from "../agent/retry.js";
 import { RpcError } from "../agent/rpc-error.js";
 import { type Share, ShareService } from "../gen/frostline/v1/share_pb.js";
-import { UsageError } from "./errors.js";
+import type { Context } from "./command.js";
+import { Interrupted, UsageError } from "./errors.js";
 import { defaultType, sourceType, type TypeName, typeName } from "./share.js";
 
 export interface WantedShare {
@@ -18,9 +20,44 @@ export interface WantedShare {
   caseSensitive: boolean | undefined;
 }
 
-/** The share of that name, created when there is none. Throws UsageError when it is of another type than the one given. */
-export async function ensureShare(client: Client, wanted: WantedShare): Promise<{ share: Share; created: boolean }> {
-  const known = await getShare(client, wanted.shareName);
+/** The share of that name, created when there is none. Throws UsageError when it is of another type than the one given, Interrupted. */
+export async function ensureShare(
+  client: Client,
+  { output }: Pick<Context, "output">,
+  wanted: WantedShare,
+  signal: AbortSignal,
+): Promise<{ share: Share; created: boolean }> {
+  let told = false;
+  const retrier = createRetrier(defaultRetryPolicy, signal, () => {
+    if (!told) output.note("The server answers that it is not ready. Trying again.");
+    told = true;
+  });
+  try {
+    return await findOrCreate(client, wanted, (call) => onceReady(retrier, call));
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new Interrupted("Stopped before anything was sent.");
+  }
+}
+
+/** A server that is starting or stopping, or whose database is, is waited for. One that is not reached at all is told at once: its name may be wrong. */
+async function onceReady<T>(retrier: Retrier, call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof RpcError) || error.reason === "") throw error;
+      await retrier.wait(error);
+    }
+  }
+}
+
+async function findOrCreate(
+  client: Client,
+  wanted: WantedShare,
+  once: <T>(call: () => Promise<T>) => Promise<T>,
+): Promise<{ share: Share; created: boolean }> {
+  const known = await once(() => getShare(client, wanted.shareName));
   if (known !== undefined) {
     if (wanted.type !== undefined && known.sourceType !== sourceType(wanted.type)) {
       throw new UsageError(
@@ -29,12 +66,13 @@ export async function ensureShare(client: Client, wanted: WantedShare): Promise<
     }
     return { share: known, created: false };
   }
-  const response = await client.unary(ShareService.method.createShare, {
+  const request = {
     shareName: wanted.shareName,
     sourceType: sourceType(wanted.type ?? wanted.newType ?? defaultType),
     sourceRoot: wanted.sourceRoot,
     ...(wanted.caseSensitive === undefined ? {} : { caseSensitive: wanted.caseSensitive }),
-  });
+  };
+  const response = await once(() => client.unary(ShareService.method.createShare, request));
   return { share: response.share as Share, created: true };
 }
 

@@ -49,7 +49,7 @@ async function importCsv(context: Context, options: ImportOptions, file: string)
   try {
     return await withClient(context.global, "agent", async (client) => {
       const wanted = { shareName: options.share, type: options.type, sourceRoot: path.resolve(file), caseSensitive: undefined };
-      const { share, created } = await ensureShare(client, wanted);
+      const { share, created } = await ensureShare(client, context, wanted, interrupt.signal);
       if (created) context.output.note(`Created the share ${options.share}.`);
       const csv = await openCsv(file, share, options.full, interrupt.signal);
       try {

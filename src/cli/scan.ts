@@ -53,14 +53,10 @@ async function scan(context: Context, options: ScanOptions, dir: string): Promis
   try {
     return await withClient(context.global, "agent", async (client) => {
       const caseSensitive = options.type === undefined ? await isCaseSensitive(root) : undefined;
-      const { share, created } = await ensureShare(client, {
-        shareName: options.share,
-        type: options.type,
-        sourceRoot: root,
-        caseSensitive,
-      });
-      if (created) context.output.note(`Created the share ${options.share}.`);
       const { signal } = interrupt;
+      const wanted = { shareName: options.share, type: options.type, sourceRoot: root, caseSensitive };
+      const { share, created } = await ensureShare(client, context, wanted, signal);
+      if (created) context.output.note(`Created the share ${options.share}.`);
       const walked = walkSource(root, { ...options, backslashSeparates: share.sourceType !== SourceType.LUCIDLINK, signal });
       const startedMs = Date.now();
       const { scan } = await transfer(
