@@ -1,5 +1,6 @@
 /** A made-up audit trail of the synthetic share: mostly reads, encoded as agents send it. */
 import * as fs from "node:fs/promises";
+import * as path from "node:path";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { AuditAction, type AuditEventSchema, PushAuditRequestSchema } from "../src/gen/frostline/v1/audit_pb.js";
 import { listedUnix, randomFrom, syntheticDirectories } from "./synthetic.js";
@@ -8,6 +9,8 @@ import { listedUnix, randomFrom, syntheticDirectories } from "./synthetic.js";
 const eventsPerBatch = 640;
 const bytesPerLine = 400;
 const nodes = 8;
+/** As `frostline audit` does: so many nodes at the same time, each on a stream of its own. */
+export const trailStreams = 4;
 /** Later than any scan of the synthetic share. */
 export const trailStartsUnix = listedUnix + 10_000;
 
@@ -16,9 +19,12 @@ export interface TrailOptions {
   events: number;
 }
 
-/** Writes length-prefixed PushAuditRequest messages, each a batch, the nodes in turn. */
-export async function encodeTrail(file: string, options: TrailOptions): Promise<void> {
-  const handle = await fs.open(file, "w");
+/** The file of a stream's messages. */
+export const trailFile = (dir: string, stream: number) => path.join(dir, `trail-${stream}`);
+
+/** Writes length-prefixed PushAuditRequest messages, each a batch, the nodes in turn: a file for each stream. */
+export async function encodeTrail(dir: string, options: TrailOptions): Promise<void> {
+  const handles = await Promise.all(Array.from({ length: trailStreams }, (_, stream) => fs.open(trailFile(dir, stream), "w")));
   const nextEvent = trailEvents(options);
   const positions = new Array<number>(nodes).fill(0);
   for (let made = 0, batchNo = 0; made < options.events; batchNo += 1) {
@@ -28,7 +34,7 @@ export async function encodeTrail(file: string, options: TrailOptions): Promise<
     const events = Array.from({ length: count }, (_, at) => ({ ...nextEvent(node), offset: BigInt(startOffset + at * bytesPerLine) }));
     made += count;
     positions[node] = startOffset + count * bytesPerLine;
-    await writeMessage(handle, {
+    await writeMessage(handles[node % trailStreams] as fs.FileHandle, {
       auditFilePath: `.lucid_audit/node-${node}/2026/09/trail.log`,
       headFingerprint: Buffer.from(`first line of node ${node}`),
       startOffset: BigInt(startOffset),
@@ -36,7 +42,7 @@ export async function encodeTrail(file: string, options: TrailOptions): Promise<
       events,
     });
   }
-  await handle.close();
+  for (const handle of handles) await handle.close();
 }
 
 type Batch = Extract<NonNullable<MessageInitShape<typeof PushAuditRequestSchema>["message"]>, { case: "batch" }>["value"];

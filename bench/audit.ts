@@ -55,8 +55,7 @@ export async function scanForAudit({ server, dir, files }: AuditBench): Promise<
 
 /** As many events as go through in `seconds`, from one agent process. */
 export async function measureAudit({ server, dir, files, seconds }: AuditBench): Promise<AuditFigures> {
-  const trail = path.join(dir, "trail");
-  await encodeTrail(trail, { files, events: seconds * encodedEventsPerSecond });
+  await encodeTrail(dir, { files, events: seconds * encodedEventsPerSecond });
   const before = await processFigures(server.pid);
   const replay = fileURLToPath(new URL("audit-replay.ts", import.meta.url));
   const { stdout } = await promisify(execFile)(process.execPath, [
@@ -64,7 +63,7 @@ export async function measureAudit({ server, dir, files, seconds }: AuditBench):
     replay,
     server.address,
     server.key,
-    trail,
+    dir,
     shareName,
     String(seconds),
   ]);

@@ -1,6 +1,6 @@
 /** Random audit events against a plain model of the same rules: whatever the cut into batches, and with everything sent twice. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Batch, ReceivedEvent } from "../src/ingest/audit/apply-batches.js";
+import type { Batch, ReceivedEvent } from "../src/ingest/audit/claim.js";
 import type { Counts } from "../src/ingest/audit/counts.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
 import type { AuditAction } from "../src/ingest/audit/events.js";

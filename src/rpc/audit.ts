@@ -12,7 +12,7 @@ import {
   type AuditExclusion,
   AuditExclusionKind,
 } from "../gen/frostline/v1/audit_pb.js";
-import type { Batch, ReceivedEvent } from "../ingest/audit/apply-batches.js";
+import type { Batch, ReceivedEvent } from "../ingest/audit/claim.js";
 import * as cursors from "../ingest/audit/cursors.js";
 import type * as events from "../ingest/audit/events.js";
 import * as exclusions from "../ingest/audit/exclusions.js";

@@ -1,5 +1,6 @@
 /** How far each audit file was read. */
 import type { ClientBase, Pool } from "pg";
+import { plainArray, textArray } from "../../db/array-literals.js";
 import { inTenant, readTenant } from "../../db/tenant.js";
 import { DomainError } from "../../errors.js";
 
@@ -16,22 +17,44 @@ export interface Cursor {
 const selectCursor = `SELECT audit_file_path AS "auditFilePath", last_position AS position, generation, coalesce(head_fingerprint, '') AS "headFingerprint",
   last_event_id AS "lastEventId", last_processed_utc AS "lastProcessedUtc" FROM lucid_audit_cursor WHERE tenant_id = $1 AND volume_id = $2`;
 
-/** The cursor of a file, made at its start when it is new; locked, so that of two agents on one file the second waits for the first. */
-export async function lockCursor(client: ClientBase, tenantId: string, volumeId: string, auditFilePath: string): Promise<Cursor> {
-  await client.query("INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", [
-    tenantId,
-    volumeId,
-    auditFilePath,
-  ]);
-  const { rows } = await client.query<Cursor>(`${selectCursor} AND audit_file_path = $3 FOR UPDATE`, [tenantId, volumeId, auditFilePath]);
-  return rows[0] as Cursor;
+/**
+ * The cursors of files by path, made at their start when they are new; locked, so that of two agents on one file the second
+ * waits for the first. Locked in the order of paths: two who want the same ones do not wait for each other.
+ */
+export async function lockCursors(
+  client: ClientBase,
+  tenantId: string,
+  volumeId: string,
+  auditFilePaths: string[],
+): Promise<Map<string, Cursor>> {
+  const values = [tenantId, volumeId, textArray([...auditFilePaths].sort())];
+  await client.query(
+    `INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) SELECT $1, $2, path FROM unnest($3::text[]) AS path
+     ON CONFLICT DO NOTHING`,
+    values,
+  );
+  const { rows } = await client.query<Cursor>(
+    `${selectCursor} AND audit_file_path = ANY($3::text[]) ORDER BY audit_file_path COLLATE "C" FOR UPDATE`,
+    values,
+  );
+  return new Map(rows.map((cursor) => [cursor.auditFilePath, cursor]));
 }
 
-export async function advanceCursor(client: ClientBase, tenantId: string, volumeId: string, cursor: Cursor): Promise<void> {
+export async function advanceCursors(client: ClientBase, tenantId: string, volumeId: string, cursors: Cursor[]): Promise<void> {
   await client.query(
-    `UPDATE lucid_audit_cursor SET last_position = $4, generation = $5, head_fingerprint = $6, last_event_id = $7, last_processed_utc = now()
-     WHERE tenant_id = $1 AND volume_id = $2 AND audit_file_path = $3`,
-    [tenantId, volumeId, cursor.auditFilePath, cursor.position, cursor.generation, cursor.headFingerprint, cursor.lastEventId],
+    `UPDATE lucid_audit_cursor c SET last_position = n.position, generation = n.generation, head_fingerprint = n.fingerprint,
+       last_event_id = nullif(n.event_id, ''), last_processed_utc = now()
+     FROM unnest($3::text[], $4::bigint[], $5::integer[], $6::bytea[], $7::text[]) AS n (path, position, generation, fingerprint, event_id)
+     WHERE c.tenant_id = $1 AND c.volume_id = $2 AND c.audit_file_path = n.path`,
+    [
+      tenantId,
+      volumeId,
+      textArray(cursors.map(({ auditFilePath }) => auditFilePath)),
+      plainArray(cursors.map(({ position }) => position)),
+      plainArray(cursors.map(({ generation }) => generation)),
+      textArray(cursors.map(({ headFingerprint }) => `\\x${Buffer.from(headFingerprint).toString("hex")}`)),
+      textArray(cursors.map(({ lastEventId }) => lastEventId ?? "")),
+    ],
   );
 }
 
@@ -82,7 +105,7 @@ export async function resetCursor(
       );
     }
     // Read again, its events are new ones: a generation of their own.
-    await advanceCursor(client, tenantId, volumeId, { ...cursor, position, generation: cursor.generation + 1 });
+    await advanceCursors(client, tenantId, volumeId, [{ ...cursor, position, generation: cursor.generation + 1 }]);
     return { ...cursor, position, generation: cursor.generation + 1 };
   });
 }

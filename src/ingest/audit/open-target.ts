@@ -7,8 +7,9 @@ import { inTenant } from "../../db/tenant.js";
 import { DomainError } from "../../errors.js";
 import { requireShare } from "../../tenancy/shares.js";
 import { resolveDirectories } from "../directories.js";
-import { type AuditTarget, missingScan } from "./apply-batches.js";
+import type { AuditTarget } from "./claim.js";
 import type { DirectoryCache } from "./directory-cache.js";
+import { missingScan } from "./missing-scan.js";
 
 export interface TargetContext {
   pool: Pool;

@@ -1,22 +1,14 @@
 /** One PushAudit stream: batches in, applied in their order; what arrives meanwhile goes into the next transaction together. */
-import { sqlState, toDomainError } from "../../db/errors.js";
-import { beginFor } from "../../db/tenant.js";
 import { DomainError } from "../../errors.js";
-import type { IngestConnections } from "../connections.js";
 import { draining } from "../draining.js";
 import { Failure } from "../failure.js";
-import { auditRetries } from "../limits.js";
-import type { IngestObserver } from "../observer.js";
-import { type AuditTarget, applyBatches, type Batch } from "./apply-batches.js";
-import { type Counts, newCounts } from "./counts.js";
+import type { Batch } from "./claim.js";
+import { commitBatches, type TransactionContext } from "./commit.js";
+import type { Counts } from "./counts.js";
 import { openTarget, type TargetContext } from "./open-target.js";
-import type { ShareTurns } from "./share-turns.js";
-import { type Committed, Transactions } from "./transactions.js";
+import { Transactions } from "./transactions.js";
 
-export interface AuditContext extends TargetContext {
-  connections: IngestConnections;
-  turns: ShareTurns;
-  observer: IngestObserver;
+export interface AuditContext extends TargetContext, TransactionContext {
   drainSignal: AbortSignal;
 }
 
@@ -35,7 +27,7 @@ export async function pushAudit(context: AuditContext, tenantId: string, message
   const failure = new Failure();
   const drain = () => failure.fail(draining());
   context.drainSignal.addEventListener("abort", drain);
-  const transactions = new Transactions((batches) => commit(context, target, batches, failure), failure);
+  const transactions = new Transactions((batches) => commitBatches(context, target, batches, failure), failure);
   try {
     if (context.drainSignal.aborted) throw draining();
     for (;;) {
@@ -53,39 +45,5 @@ export async function pushAudit(context: AuditContext, tenantId: string, message
   } finally {
     context.drainSignal.removeEventListener("abort", drain);
     await transactions.stop();
-  }
-}
-
-/** A deadlock, or a scan that made the same directory at the same moment, loses nothing: the transaction runs again. */
-async function commit(context: AuditContext, target: AuditTarget, batches: Batch[], failure: Failure): Promise<Committed> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await context.turns.inTurn(target.share.shareId, () => {
-        // The stream may have ended while it waited.
-        failure.throwIfFailed();
-        return transact(context, target, batches);
-      });
-    } catch (error) {
-      if (attempt < auditRetries && ["40P01", "40001", "55P03"].includes(sqlState(error) ?? "")) continue;
-      throw toDomainError(error);
-    }
-  }
-}
-
-async function transact({ connections, observer }: AuditContext, target: AuditTarget, batches: Batch[]): Promise<Committed> {
-  const client = await connections.acquire(target.share.tenantId);
-  const counts = newCounts();
-  let broken = true;
-  try {
-    const started = performance.now();
-    await client.query(beginFor(target.share.tenantId));
-    await applyBatches(client, target, batches, counts);
-    await client.query("COMMIT");
-    broken = false;
-    const durationMs = performance.now() - started;
-    observer.auditDone(counts, durationMs / 1000);
-    return { counts, durationMs };
-  } finally {
-    connections.release(client, broken);
   }
 }

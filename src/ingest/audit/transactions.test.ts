@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Failure } from "../failure.js";
-import type { Batch, ReceivedEvent } from "./apply-batches.js";
+import type { Batch, ReceivedEvent } from "./claim.js";
 import { newCounts } from "./counts.js";
 import { Transactions } from "./transactions.js";
 

@@ -5,7 +5,7 @@
  */
 import type { Failure } from "../failure.js";
 import { auditCharactersInTransaction, auditEventsInTransaction, auditTransactionMs } from "../limits.js";
-import type { Batch } from "./apply-batches.js";
+import type { Batch } from "./claim.js";
 import { type Counter, type Counts, newCounts } from "./counts.js";
 
 export interface Committed {

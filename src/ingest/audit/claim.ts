@@ -1,21 +1,16 @@
-/**
- * One transaction of audit batches: cursors locked, what was read before dropped, the rest applied
- * in order, cursors moved. Holds the share alone: a scan's segments come before or after it.
- */
+/** The first half of a transaction of audit batches: cursors locked, what was read before dropped, the rest entered in the ledger. */
 import { createHash } from "node:crypto";
 import type { PoolClient } from "pg";
 import { textArray } from "../../db/array-literals.js";
 import { DomainError } from "../../errors.js";
 import { parseSharePath } from "../../paths.js";
-import { recordTouches } from "../../warming/record-touches.js";
 import type { ShareRef } from "../directories.js";
 import { nameBytesAtMost, pathBytesAtMost } from "../limits.js";
-import { lockShare } from "../locks.js";
 import type { Counter, Counts } from "./counts.js";
-import { advanceCursor, type Cursor, lockCursor } from "./cursors.js";
+import { type Cursor, lockCursors } from "./cursors.js";
 import type { AuditEvent } from "./events.js";
 import { type Exclusions, isExcluded, loadExclusions } from "./exclusions.js";
-import { applyEvents, type RunTarget } from "./run.js";
+import type { RunTarget } from "./run.js";
 
 /** An event as it arrived: its paths as the agent gave them. */
 export interface ReceivedEvent extends AuditEvent {
@@ -41,27 +36,24 @@ export interface AuditTarget extends RunTarget {
   volumeId: string;
 }
 
-/** Applies batches in their order and adds to `counts`. Throws OUT_OF_RANGE for a gap; then nothing is changed. */
-export async function applyBatches(client: PoolClient, target: AuditTarget, batches: Batch[], counts: Counts): Promise<void> {
+/** What a transaction has made its own: no other applies these events, whatever becomes of it. */
+export interface Claim {
+  /** Moved past the batches, in memory. */
+  cursors: Map<string, Cursor>;
+  /** To be applied, in their order. */
+  events: AuditEvent[];
+}
+
+/**
+ * Claims batches in their order, and counts in `counts` the events that there is nothing to be done for. The locks of the
+ * cursors are taken before the share's, by everyone. Throws OUT_OF_RANGE for a gap; then nothing is changed.
+ */
+export async function claimBatches(client: PoolClient, target: AuditTarget, batches: Batch[], counts: Counts): Promise<Claim> {
   const { share, volumeId } = target;
-  await lockShare(client, share.shareId, "exclusive");
   const exclusions = await loadExclusions(client, share);
-  const cursors = new Map<string, Cursor>();
-  const fresh: ReceivedEvent[] = [];
-  for (const batch of batches) {
-    const cursor = cursors.get(batch.auditFilePath) ?? (await lockCursor(client, share.tenantId, volumeId, batch.auditFilePath));
-    cursors.set(batch.auditFilePath, cursor);
-    openBatch(cursor, batch);
-    const file = fileKey(cursor.auditFilePath);
-    for (const event of batch.events) {
-      // The time too: where a file was truncated, another line may come to begin at the same byte.
-      event.eventId = `${file}:${cursor.generation}:${event.offset}:${event.timeMicros.toString(36)}`;
-      if (event.offset < cursor.position) counts.duplicate += 1;
-      else fresh.push(event);
-    }
-    if (batch.endOffset > cursor.position) cursor.position = batch.endOffset;
-    cursor.lastEventId = batch.events.at(-1)?.eventId ?? cursor.lastEventId;
-  }
+  const paths = new Set(batches.map(({ auditFilePath }) => auditFilePath));
+  const cursors = await lockCursors(client, share.tenantId, volumeId, [...paths]);
+  const fresh = pastCursors(cursors, batches, counts);
   const claiming = claimEvents(client, target, fresh);
   // Its error is met where it is awaited, even if what comes first throws.
   claiming.catch(() => {});
@@ -69,16 +61,33 @@ export async function applyBatches(client: PoolClient, target: AuditTarget, batc
   const sorted = fresh.map((event) => sort(event, share, exclusions));
   const claimed = await claiming;
   const events: AuditEvent[] = [];
-  for (const [at, { eventId }] of fresh.entries()) {
+  for (const [at, event] of fresh.entries()) {
     const outcome = sorted[at];
     // Deleted when it is met, so that of one that comes twice the second is a duplicate.
-    if (!claimed.delete(eventId)) counts.duplicate += 1;
+    if (!claimed.delete(event.eventId)) counts.duplicate += 1;
     else if (outcome !== undefined) counts[outcome] += 1;
-    else events.push(fresh[at] as AuditEvent);
+    else events.push(event);
   }
-  const touches = await applyEvents(client, target, events, counts, await missingScan(client, share));
-  for (const cursor of cursors.values()) await advanceCursor(client, share.tenantId, volumeId, cursor);
-  await recordTouches(client, share, touches);
+  return { cursors, events };
+}
+
+/** Moves the cursors past the batches, and gives the events their ids; those that lie before their cursor are counted as duplicates. */
+function pastCursors(cursors: Map<string, Cursor>, batches: Batch[], counts: Counts): ReceivedEvent[] {
+  const fresh: ReceivedEvent[] = [];
+  for (const batch of batches) {
+    const cursor = cursors.get(batch.auditFilePath) as Cursor;
+    openBatch(cursor, batch);
+    const ids = `${fileKey(cursor.auditFilePath)}:${cursor.generation}:`;
+    for (const event of batch.events) {
+      // The time too: where a file was truncated, another line may come to begin at the same byte.
+      event.eventId = `${ids}${event.offset}:${event.timeMicros.toString(36)}`;
+      if (event.offset < cursor.position) counts.duplicate += 1;
+      else fresh.push(event);
+    }
+    if (batch.endOffset > cursor.position) cursor.position = batch.endOffset;
+    cursor.lastEventId = batch.events.at(-1)?.eventId ?? cursor.lastEventId;
+  }
+  return fresh;
 }
 
 /** A file that was replaced, or is shorter than it was, begins anew; otherwise a batch must go on where the cursor stands, or before. */
@@ -112,16 +121,24 @@ function fileKey(auditFilePath: string): string {
 }
 
 /** Ids of the events that were not processed before; the ledger rows commit with what they did. */
-async function claimEvents(client: PoolClient, target: AuditTarget, events: ReceivedEvent[]): Promise<Set<string>> {
+async function claimEvents(client: PoolClient, { share, volumeId }: AuditTarget, events: ReceivedEvent[]): Promise<Set<string>> {
   const ids = new Set(events.map(({ eventId }) => eventId));
   if (ids.size === 0) return ids;
-  // What comes back are the few that were known, not the many that are new.
+  const values = [share.tenantId, volumeId, textArray([...ids])];
+  // As a rule all are new: which of them are costs a third more.
+  await client.query("SAVEPOINT ledger");
+  const { rowCount } = await client.query(
+    "INSERT INTO lucid_audit_processed (tenant_id, volume_id, audit_event_id) SELECT $1, $2, id FROM unnest($3::text[]) AS id ON CONFLICT DO NOTHING",
+    values,
+  );
+  if (rowCount === ids.size) return ids;
+  await client.query("ROLLBACK TO SAVEPOINT ledger");
   const { rows } = await client.query<{ id: string }>(
     `WITH new AS (
        INSERT INTO lucid_audit_processed (tenant_id, volume_id, audit_event_id) SELECT $1, $2, id FROM unnest($3::text[]) AS id
        ON CONFLICT DO NOTHING RETURNING audit_event_id
      ) SELECT id FROM unnest($3::text[]) AS id WHERE id NOT IN (SELECT audit_event_id FROM new)`,
-    [target.share.tenantId, target.volumeId, textArray([...ids])],
+    values,
   );
   for (const { id } of rows) ids.delete(id);
   return ids;
@@ -146,22 +163,4 @@ function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Co
 function canBeStored(path: string): boolean {
   if (path.length <= 255) return true;
   return Buffer.byteLength(path) <= pathBytesAtMost && path.split("/").every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
-}
-
-/** The newest scan of the share that has ended, else its newest: what an event deletes is missing since then. */
-export async function missingScan(client: PoolClient, share: Pick<ShareRef, "tenantId" | "shareId">): Promise<bigint> {
-  const { rows } = await client.query<{ scan_id: bigint }>(
-    "SELECT scan_id FROM scan WHERE tenant_id = $1 AND share_id = $2 ORDER BY (status <> 'RUNNING') DESC, scan_id DESC LIMIT 1",
-    [share.tenantId, share.shareId],
-  );
-  if (!rows[0]) {
-    throw new DomainError(
-      "FAILED_PRECONDITION",
-      "The share has never been scanned. Scan it, or import a listing, before its audit trail is read.",
-      {
-        reason: "SHARE_NOT_SCANNED",
-      },
-    );
-  }
-  return rows[0].scan_id;
 }

@@ -1,0 +1,83 @@
+/** One transaction of audit batches: claimed, then applied while the share is held, then committed. */
+import type { PoolClient } from "pg";
+import { sqlState, toDomainError } from "../../db/errors.js";
+import { beginFor } from "../../db/tenant.js";
+import { recordTouches } from "../../warming/record-touches.js";
+import type { IngestConnections } from "../connections.js";
+import type { Failure } from "../failure.js";
+import { auditRetries } from "../limits.js";
+import { lockShare } from "../locks.js";
+import type { IngestObserver } from "../observer.js";
+import { type AuditTarget, type Batch, claimBatches } from "./claim.js";
+import { newCounts } from "./counts.js";
+import { advanceCursors } from "./cursors.js";
+import { missingScan } from "./missing-scan.js";
+import { applyEvents } from "./run.js";
+import type { ShareTurns } from "./share-turns.js";
+import type { Committed } from "./transactions.js";
+
+export interface TransactionContext {
+  connections: IngestConnections;
+  turns: ShareTurns;
+  observer: IngestObserver;
+}
+
+/** A deadlock, or a scan that made the same directory at the same moment, loses nothing: the transaction runs again. */
+export async function commitBatches(
+  context: TransactionContext,
+  target: AuditTarget,
+  batches: Batch[],
+  failure: Failure,
+): Promise<Committed> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await transact(context, target, batches, failure);
+    } catch (error) {
+      if (attempt < auditRetries && ["40P01", "40001", "55P03"].includes(sqlState(error) ?? "")) continue;
+      throw toDomainError(error);
+    }
+  }
+}
+
+/**
+ * The streams of a share claim one at a time, while another one applies: the database works for both, and no more than two
+ * hold a connection.
+ */
+async function transact(context: TransactionContext, target: AuditTarget, batches: Batch[], failure: Failure): Promise<Committed> {
+  const { connections, turns, observer } = context;
+  const endTurn = await turns.take(target.share.shareId);
+  try {
+    // The stream may have ended while it waited.
+    failure.throwIfFailed();
+    const client = await connections.acquire(target.share.tenantId);
+    let committed: Committed | undefined;
+    try {
+      committed = await runTransaction(client, target, batches, endTurn);
+      observer.auditDone(committed.counts, committed.durationMs / 1000);
+      return committed;
+    } finally {
+      connections.release(client, committed === undefined);
+    }
+  } finally {
+    endTurn();
+  }
+}
+
+/** `claimed` is called when the next transaction of the share may begin. */
+async function runTransaction(client: PoolClient, target: AuditTarget, batches: Batch[], claimed: () => void): Promise<Committed> {
+  const { share, volumeId } = target;
+  const counts = newCounts();
+  const began = performance.now();
+  await client.query(beginFor(share.tenantId));
+  const { cursors, events } = await claimBatches(client, target, batches, counts);
+  const waitsSince = performance.now();
+  // In the database, with those of other servers and the segments of scans.
+  await lockShare(client, share.shareId, "exclusive");
+  const waitedMs = performance.now() - waitsSince;
+  claimed();
+  const touches = await applyEvents(client, target, events, counts, await missingScan(client, share));
+  await advanceCursors(client, share.tenantId, volumeId, [...cursors.values()]);
+  await recordTouches(client, share, touches);
+  await client.query("COMMIT");
+  return { counts, durationMs: performance.now() - began - waitedMs };
+}
