@@ -1,11 +1,11 @@
 /** Random audit events against a plain model of the same rules: whatever the cut into batches, and with everything sent twice. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Batch, ReceivedEvent } from "../src/ingest/audit/claim.js";
 import type { Counts } from "../src/ingest/audit/counts.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
-import type { AuditAction } from "../src/ingest/audit/events.js";
+import type { AuditAction, Batch, ReceivedEvent } from "../src/ingest/audit/events.js";
 import { pushAudit } from "../src/ingest/audit/push-audit.js";
 import { ShareTurns } from "../src/ingest/audit/share-turns.js";
+import { receivedBatch } from "./support/audit-batch.js";
 import { dirOf, Model } from "./support/audit-model.js";
 import { type FakeTree, type IngestFixture, ingestFixture, listedAt, treeChunks } from "./support/ingest.js";
 import { createTestDatabase, type TestDatabase } from "./support/postgres.js";
@@ -73,16 +73,15 @@ function batchOf(events: ReceivedEvent[]): Batch {
     headFingerprint: Buffer.from("head"),
     startOffset: first.offset,
     endOffset: last.offset + 1n,
-    events: events.map((event) => ({ ...event })),
+    events,
     restarted: false,
-    characters: 0,
   };
 }
 
 async function push(shareName: string, batches: Batch[]): Promise<Counts> {
   async function* messages() {
     yield { open: { shareName, volumeId: `volume of ${shareName}` } };
-    for (const batch of batches) yield { batch };
+    for (const batch of batches) yield { batch: receivedBatch(batch) };
   }
   return pushAudit(
     { ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache(), turns: new ShareTurns() },

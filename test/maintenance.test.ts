@@ -7,6 +7,7 @@ import { inTenant } from "../src/db/tenant.js";
 import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
 import { type AuditContext, pushAudit } from "../src/ingest/audit/push-audit.js";
 import { ShareTurns } from "../src/ingest/audit/share-turns.js";
+import { receivedBatch } from "./support/audit-batch.js";
 import type { RunningCluster } from "./support/cluster.js";
 import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
 import { runMaintenance } from "./support/maintenance.js";
@@ -104,15 +105,14 @@ function pushReads(context: AuditContext, tenantId: string, auditFilePath: strin
     const reads = Array.from({ length: events }, (_, i) => ({ ...one, offset: BigInt(i * 100), timeMicros: BigInt(i + 10) * 1_000_000n }));
     const end = BigInt(events * 100);
     yield {
-      batch: {
+      batch: receivedBatch({
         auditFilePath,
         headFingerprint: Buffer.from("x"),
         startOffset: 0n,
         endOffset: end,
         events: reads,
         restarted: false,
-        characters: 0,
-      },
+      }),
     };
   }
   return pushAudit(context, tenantId, messages());

@@ -5,6 +5,7 @@ import { DirectoryCache } from "../src/ingest/audit/directory-cache.js";
 import type { AuditAction } from "../src/ingest/audit/events.js";
 import { pushAudit } from "../src/ingest/audit/push-audit.js";
 import { ShareTurns } from "../src/ingest/audit/share-turns.js";
+import { receivedBatch } from "./support/audit-batch.js";
 import { withRole } from "./support/cluster.js";
 import { chunkOf, type FakeFile, type FakeTree, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
 import { runMaintenance } from "./support/maintenance.js";
@@ -139,8 +140,8 @@ async function pushEvents(share: Share, events: [AuditAction, string, string?][]
       refusedReason: "",
       eventId: "",
     }));
-    const head = { auditFilePath: "a.log", headFingerprint: Buffer.from("x"), startOffset: 0n, characters: 100, restarted: false };
-    yield { batch: { ...head, endOffset: BigInt(events.length), events: batch } };
+    const head = { auditFilePath: "a.log", headFingerprint: Buffer.from("x"), startOffset: 0n, restarted: false };
+    yield { batch: receivedBatch({ ...head, endOffset: BigInt(events.length), events: batch }) };
   }
   await pushAudit(
     { ...fixture.context, prefetchIsAccess: false, directories: new DirectoryCache(), turns: new ShareTurns() },

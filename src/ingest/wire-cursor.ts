@@ -6,6 +6,9 @@ export const varint = 0;
 const fixed64 = 1;
 export const lengthDelimited = 2;
 const fixed32 = 5;
+/** Below it, both halves of a number together are exact as a double. */
+const exactHigh = 2 ** 21;
+
 /** A place in bytes, and the reading of what the wire format is made of. */
 export class Cursor {
   readonly bytes: Uint8Array;
@@ -13,10 +16,12 @@ export class Cursor {
   /** The varint read last. */
   low = 0;
   high = 0;
+  readonly #buffer: Buffer;
 
   constructor(bytes: Uint8Array, at: number) {
     this.bytes = bytes;
     this.at = at;
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   varint(end: number): void {
@@ -79,13 +84,22 @@ export class Cursor {
   }
 
   text(end: number): string {
-    const slice = this.slice(end);
-    if (!isUtf8(slice)) throw malformed("a text is not UTF-8", this.at);
-    return Buffer.from(slice.buffer, slice.byteOffset, slice.byteLength).toString();
+    return this.textOf(this.length(end));
+  }
+
+  /** The next `length` bytes, which are known to be there. */
+  textOf(length: number): string {
+    const start = this.at;
+    this.at += length;
+    const text = this.#buffer.toString("utf8", start, this.at);
+    // What takes the place of bytes that are no UTF-8 may also have been sent.
+    if (text.includes("\uFFFD") && !isUtf8(this.bytes.subarray(start, this.at))) throw malformed("a text is not UTF-8", this.at);
+    return text;
   }
 
   /** The varint read last, as a signed 64-bit number. */
   int64(): bigint {
+    if (this.high < exactHigh) return BigInt(this.high * 0x1_0000_0000 + this.low);
     return BigInt.asIntN(64, (BigInt(this.high) << 32n) | BigInt(this.low));
   }
 
@@ -101,7 +115,7 @@ export class Cursor {
 }
 
 export function malformed(what: string, at: number): DomainError {
-  return new DomainError("INVALID_ARGUMENT", `A chunk cannot be decoded: ${what}, before byte ${at}.`, { reason: "MALFORMED_CHUNK" });
+  return new DomainError("INVALID_ARGUMENT", `The message cannot be decoded: ${what}, before byte ${at}.`, { reason: "MALFORMED_MESSAGE" });
 }
 
 /** A field's tag. */

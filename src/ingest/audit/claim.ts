@@ -8,29 +8,9 @@ import type { ShareRef } from "../directories.js";
 import { nameBytesAtMost, pathBytesAtMost } from "../limits.js";
 import type { Counter, Counts } from "./counts.js";
 import { type Cursor, lockCursors } from "./cursors.js";
-import type { AuditEvent } from "./events.js";
+import type { AuditEvent, Batch, ReceivedEvent } from "./events.js";
 import { type Exclusions, isExcluded, loadExclusions } from "./exclusions.js";
 import type { RunTarget } from "./run.js";
-
-/** An event as it arrived: its paths as the agent gave them. */
-export interface ReceivedEvent extends AuditEvent {
-  offset: bigint;
-  node: string;
-  actionName: string;
-  refusedReason: string;
-}
-
-export interface Batch {
-  auditFilePath: string;
-  headFingerprint: Uint8Array;
-  startOffset: bigint;
-  endOffset: bigint;
-  events: ReceivedEvent[];
-  /** Of all texts of the events. */
-  characters: number;
-  /** The file was found shorter than its cursor, and is read from its start. */
-  restarted: boolean;
-}
 
 export interface AuditTarget extends RunTarget {
   volumeId: string;

@@ -8,9 +8,10 @@ import type { Failure } from "../failure.js";
 import { auditRetries } from "../limits.js";
 import { lockShare } from "../locks.js";
 import type { IngestObserver } from "../observer.js";
-import { type AuditTarget, type Batch, claimBatches } from "./claim.js";
+import { type AuditTarget, claimBatches } from "./claim.js";
 import { newCounts } from "./counts.js";
 import { advanceCursors } from "./cursors.js";
+import type { Batch, BatchInBytes } from "./events.js";
 import { missingScan } from "./missing-scan.js";
 import { applyEvents } from "./run.js";
 import type { ShareTurns } from "./share-turns.js";
@@ -26,7 +27,7 @@ export interface TransactionContext {
 export async function commitBatches(
   context: TransactionContext,
   target: AuditTarget,
-  batches: Batch[],
+  batches: BatchInBytes[],
   failure: Failure,
 ): Promise<Committed> {
   for (let attempt = 1; ; attempt += 1) {
@@ -43,16 +44,18 @@ export async function commitBatches(
  * The streams of a share claim one at a time, while another one applies: the database works for both, and no more than two
  * hold a connection.
  */
-async function transact(context: TransactionContext, target: AuditTarget, batches: Batch[], failure: Failure): Promise<Committed> {
+async function transact(context: TransactionContext, target: AuditTarget, batches: BatchInBytes[], failure: Failure): Promise<Committed> {
   const { connections, turns, observer } = context;
   const endTurn = await turns.take(target.share.shareId);
   try {
     // The stream may have ended while it waited.
     failure.throwIfFailed();
+    const decoded: Batch[] = [];
+    for (const batch of batches) decoded.push(await batch.read());
     const client = await connections.acquire(target.share.tenantId);
     let committed: Committed | undefined;
     try {
-      committed = await runTransaction(client, target, batches, endTurn);
+      committed = await runTransaction(client, target, decoded, endTurn);
       observer.auditDone(committed.counts, committed.durationMs / 1000);
       return committed;
     } finally {

@@ -25,3 +25,33 @@ export interface AuditEvent {
 
 /** By whom and when a file was read or written. */
 export type AccessEvent = Pick<AuditEvent, "eventId" | "timeMicros" | "user" | "host">;
+
+/** An event as it arrived: its paths as the agent gave them. */
+export interface ReceivedEvent extends AuditEvent {
+  /** Where it begins in its audit file. */
+  offset: bigint;
+  node: string;
+  /** The action in the trail's own word. */
+  actionName: string;
+  /** Why it could not be read; empty when it could. */
+  refusedReason: string;
+}
+
+/** Lines of one audit file, one behind the other. */
+export interface Batch {
+  auditFilePath: string;
+  headFingerprint: Uint8Array;
+  startOffset: bigint;
+  endOffset: bigint;
+  events: ReceivedEvent[];
+  /** The file was found shorter than its cursor, and is read from its start. */
+  restarted: boolean;
+}
+
+/** A batch that is not decoded yet. */
+export interface BatchInBytes {
+  events: number;
+  bytes: number;
+  /** Each time anew: events are changed where they are applied. Rejects with INVALID_ARGUMENT. */
+  read(): Promise<Batch>;
+}

@@ -2,9 +2,9 @@
 import { DomainError } from "../../errors.js";
 import { draining } from "../draining.js";
 import { Failure } from "../failure.js";
-import type { Batch } from "./claim.js";
 import { commitBatches, type TransactionContext } from "./commit.js";
 import type { Counts } from "./counts.js";
+import type { BatchInBytes } from "./events.js";
 import { openTarget, type TargetContext } from "./open-target.js";
 import { Transactions } from "./transactions.js";
 
@@ -12,7 +12,7 @@ export interface AuditContext extends TargetContext, TransactionContext {
   drainSignal: AbortSignal;
 }
 
-export type AuditMessage = { open: { shareName: string; volumeId: string } } | { batch: Batch };
+export type AuditMessage = { open: { shareName: string; volumeId: string } } | { batch: BatchInBytes };
 
 /** Runs a stream to its end and resolves once all of it is committed. Errors: see the proto. */
 export async function pushAudit(context: AuditContext, tenantId: string, messages: AsyncIterable<AuditMessage>): Promise<Counts> {

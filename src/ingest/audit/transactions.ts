@@ -4,9 +4,9 @@
  * reads, and meanwhile hold up the share's other streams.
  */
 import type { Failure } from "../failure.js";
-import { auditCharactersInTransaction, auditEventsInTransaction, auditTransactionMs } from "../limits.js";
-import type { Batch } from "./claim.js";
+import { auditBytesInTransaction, auditEventsInTransaction, auditTransactionMs } from "../limits.js";
 import { type Counter, type Counts, newCounts } from "./counts.js";
+import type { BatchInBytes } from "./events.js";
 
 export interface Committed {
   counts: Counts;
@@ -17,19 +17,19 @@ export interface Committed {
 export class Transactions {
   /** Of what is committed. */
   readonly counts = newCounts();
-  readonly #commit: (batches: Batch[]) => Promise<Committed>;
+  readonly #commit: (batches: BatchInBytes[]) => Promise<Committed>;
   readonly #failure: Failure;
-  #gathered: Batch[] = [];
+  #gathered: BatchInBytes[] = [];
   #eventsAtMost = auditEventsInTransaction;
   #working: Promise<void> | undefined;
 
-  constructor(commit: (batches: Batch[]) => Promise<Committed>, failure: Failure) {
+  constructor(commit: (batches: BatchInBytes[]) => Promise<Committed>, failure: Failure) {
     this.#commit = commit;
     this.#failure = failure;
   }
 
   /** Resolves when another batch may come. Rejects once the stream has failed. */
-  async add(batch: Batch): Promise<void> {
+  async add(batch: BatchInBytes): Promise<void> {
     this.#failure.throwIfFailed();
     this.#gathered.push(batch);
     this.#begin();
@@ -67,20 +67,20 @@ export class Transactions {
   }
 
   /** The first of `batches` that one transaction takes; one at least, since a batch is applied whole. */
-  #take(batches: Batch[]): Batch[] {
-    let [events, characters] = [0, 0];
+  #take(batches: BatchInBytes[]): BatchInBytes[] {
+    let [events, bytes] = [0, 0];
     const end = batches.findIndex((batch) => {
-      if (events >= this.#eventsAtMost || characters >= auditCharactersInTransaction) return true;
-      events += batch.events.length;
-      characters += batch.characters;
+      if (events >= this.#eventsAtMost || bytes >= auditBytesInTransaction) return true;
+      events += batch.events;
+      bytes += batch.bytes;
       return false;
     });
     return end < 0 ? batches : batches.slice(0, end);
   }
 }
 
-function eventsIn(batches: Batch[]): number {
-  return batches.reduce((sum, { events }) => sum + events.length, 0);
+function eventsIn(batches: BatchInBytes[]): number {
+  return batches.reduce((sum, { events }) => sum + events, 0);
 }
 
 /** As many as would have fitted; twice as many as before where there was time. */
