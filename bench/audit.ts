@@ -8,7 +8,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import pg from "pg";
 import { encodeTrail, trailStartsUnix } from "./audit-events.js";
-import { type BenchServer, createBenchShare, encodeChunks, processFigures, replayScan } from "./scans.js";
+import type { BenchServer } from "./bed.js";
+import { processFigures } from "./processes.js";
+import { createBenchShare, encodeChunks, replayScan } from "./replay-scan.js";
 
 /** More than will be sent: what is encoded beforehand must last. */
 const encodedEventsPerSecond = 50_000;
@@ -43,14 +45,14 @@ export interface AuditBench {
   seconds: number;
 }
 
-const shareName = "audited";
+export const auditedShare = "audited";
 
 /** A share of `files` files that was scanned once. */
 export async function scanForAudit({ server, dir, files }: AuditBench): Promise<void> {
   const chunkFile = path.join(dir, "chunks");
   const chunks = await encodeChunks(chunkFile, { files });
-  await createBenchShare(server, shareName);
-  await replayScan(server, shareName, chunkFile, chunks, async () => 0n);
+  await createBenchShare(server, auditedShare);
+  await replayScan(server, auditedShare, chunkFile, chunks);
 }
 
 /** As many events as go through in `seconds`, from one agent process. */
@@ -64,7 +66,7 @@ export async function measureAudit({ server, dir, files, seconds }: AuditBench):
     server.address,
     server.key,
     dir,
-    shareName,
+    auditedShare,
     String(seconds),
   ]);
   const sent = JSON.parse(stdout) as Pick<AuditFigures, "seconds" | "events" | "counts">;
@@ -92,7 +94,7 @@ export async function measureFollow({ server, superuserUrl, dir, seconds }: Audi
   const files = await filesToRead(look, Math.ceil((linesPerMinute / 60) * seconds));
   const bin = fileURLToPath(new URL("../bin/frostline.js", import.meta.url));
   const global = ["--server", server.address, "--key", server.key, "--json"];
-  const agent = spawn(process.execPath, [bin, "audit", path.join(dir, "filespace"), "--share", shareName, "--follow", ...global], {
+  const agent = spawn(process.execPath, [bin, "audit", path.join(dir, "filespace"), "--share", auditedShare, "--follow", ...global], {
     stdio: ["ignore", "ignore", "inherit"],
   });
   const exited = once(agent, "exit");
@@ -137,7 +139,7 @@ async function writeAndSee(look: pg.Client, log: string, files: TrackedFile[], l
       const pending = [...writtenMs.keys()];
       const { rows } = await look.query<{ id: string }>(
         "SELECT file_current_id AS id FROM file_current WHERE file_current_id = ANY($1) AND tenant_id = (SELECT tenant_id FROM share WHERE share_name = $2) AND atime_unix >= $3",
-        [pending, shareName, followedAtUnix],
+        [pending, auditedShare, followedAtUnix],
       );
       for (const { id } of rows) {
         delays.push(performance.now() - (writtenMs.get(id) as number));

@@ -3,10 +3,12 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import * as path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { type BenchServer, createBenchShare, processFigures } from "./scans.js";
+import { type BenchContext, type BenchResult, type BenchServer, withBed } from "./bed.js";
+import { atMost } from "./budgets.js";
+import { processFigures } from "./processes.js";
+import { createBenchShare } from "./replay-scan.js";
 
-export interface FlatFigure {
+interface FlatFigure {
   /** Sent so far. */
   files: number;
   /** Since the agent's process began. */
@@ -18,12 +20,26 @@ export interface FlatFigure {
 
 const shareName = "flat";
 
+export async function measureFlat(context: BenchContext): Promise<BenchResult> {
+  const figures = await withBed(context, "flat", ({ server }) => measureMemory(server, context.files));
+  printFlat(figures);
+  const agentPeak = Math.max(...figures.map(({ agentPeakRssBytes }) => agentPeakRssBytes));
+  const serverPeak = Math.max(...figures.map(({ serverPeakRssBytes }) => serverPeakRssBytes));
+  return {
+    operations: [],
+    budgets: [
+      atMost("peak RSS of the server over one long scan", serverPeak / 1e6, 200, "MB"),
+      atMost("peak RSS of the agent over one long scan", agentPeak / 1e6, 200, "MB"),
+    ],
+    more: figures,
+  };
+}
+
 /** One scan of a new share of `files` files by an agent process; a figure after each million, and at the end. */
-export async function measureFlat(server: BenchServer, files: number): Promise<FlatFigure[]> {
+async function measureMemory(server: BenchServer, files: number): Promise<FlatFigure[]> {
   await createBenchShare(server, shareName);
-  const tsx = fileURLToPath(new URL("../node_modules/tsx/dist/cli.mjs", import.meta.url));
   const agent = path.join(import.meta.dirname, "flat-agent.ts");
-  const child = spawn(process.execPath, [tsx, agent, server.address, server.key, shareName, String(files)], {
+  const child = spawn(process.execPath, ["--import", "tsx", agent, server.address, server.key, shareName, String(files)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const exited = once(child, "exit");
@@ -40,7 +56,7 @@ export async function measureFlat(server: BenchServer, files: number): Promise<F
 }
 
 /** On stderr: stdout is for --json. */
-export function printFlat(figures: FlatFigure[]): void {
+function printFlat(figures: FlatFigure[]): void {
   console.error(`\n${["files", "s", "agent MB", "server MB"].map((head) => head.padStart(11)).join("")}   (peak RSS so far)`);
   for (const { files, seconds, agentPeakRssBytes, serverPeakRssBytes } of figures) {
     const columns = [String(files), seconds.toFixed(1), (agentPeakRssBytes / 1e6).toFixed(0), (serverPeakRssBytes / 1e6).toFixed(0)];

@@ -1,20 +1,54 @@
 /** `npm run bench`: see README.md beside this file. */
+import { execFile } from "node:child_process";
 import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
-import pg from "pg";
+import { promisify } from "node:util";
 import { startEmbedded } from "../src/db/embedded.js";
-import { createDatabase, migrate } from "../src/db/migrate.js";
-import { type AuditBench, measureAudit, measureFollow, printAudit, printFollow, scanForAudit } from "./audit.js";
-import { measureFlat, printFlat } from "./flat.js";
-import { measurePlan, printPlan } from "./plan.js";
-import { type Figure, median, printTable } from "./report.js";
-import { assertSound, createBenchShare, encodeChunks, processFigures, replayScan, startBenchServer } from "./scans.js";
-import { rawCopySeconds, seedSeconds } from "./yardsticks.js";
+import type { BenchContext, BenchResult } from "./bed.js";
+import { atMost, type Budget, holds, printBudgets } from "./budgets.js";
+import { explainSettings, writePlans } from "./explain.js";
+import { measureFlat } from "./flat.js";
+import { largeFiles, measureGrowth } from "./growth.js";
+import { timeOnly } from "./operation.js";
+import { type BenchOptions, readOptions } from "./options.js";
+import { measurePlan } from "./plan.js";
+import { printProfiles } from "./profiles.js";
+import { measureReads } from "./reads.js";
+import { median, printMachine, printOperations } from "./report.js";
+import { measureScans } from "./scans.js";
+import { measureSeed } from "./seed.js";
+import { measureSteady } from "./steady.js";
+import { measureFollowing, measureTrail } from "./trail.js";
+import { removeTree } from "./tree.js";
+import { measureWalk } from "./walk.js";
+import { rawCopySeconds } from "./yardsticks.js";
 
-/** `seed` and `scans` are measured beside raw COPY, which everything is compared with; the others only when they are asked for. */
-const names = ["seed", "scans", "flat", "audit", "audit-follow", "plan"] as const;
+interface Bench {
+  measure(context: BenchContext): Promise<BenchResult>;
+  /** When --files does not say. */
+  files: number;
+  /** Runs without --only. The others take long, or are held to nothing. */
+  usual: boolean;
+}
+
+const million = 1_000_000;
+const treeFiles = 300_000;
+const benches: Record<string, Bench> = {
+  seed: { measure: measureSeed, files: million, usual: true },
+  scans: { measure: measureScans, files: million, usual: true },
+  steady: { measure: measureSteady, files: million, usual: true },
+  reads: { measure: measureReads, files: million, usual: true },
+  plan: { measure: measurePlan, files: million, usual: true },
+  audit: { measure: measureTrail, files: million, usual: true },
+  "audit-follow": { measure: measureFollowing, files: million, usual: false },
+  walk: { measure: measureWalk, files: treeFiles, usual: true },
+  flat: { measure: measureFlat, files: 5 * million, usual: false },
+  growth: { measure: measureGrowth, files: largeFiles, usual: false },
+};
+/** Those that hold a budget. */
+const budgeted = ["scans", "steady", "audit", "walk", "growth"];
+const serverPeakBytes = 200e6;
 
 /** Durability on, as it ships; memory and checkpoints as docs would advise for a machine of this size. */
 const settings = {
@@ -25,166 +59,71 @@ const settings = {
   maintenance_work_mem: "256MB",
 };
 
-const { values: options } = parseArgs({
-  options: {
-    files: { type: "string" },
-    runs: { type: "string", default: "3" },
-    seconds: { type: "string", default: "60" },
-    only: { type: "string" },
-    json: { type: "boolean", default: false },
-  },
-});
-const files = count("files", options.files ?? (options.only === "flat" ? "5000000" : "1000000"));
-const runs = count("runs", options.runs);
-const seconds = count("seconds", options.seconds);
-if (options.only !== undefined && !names.some((name) => name === options.only)) usage(`--only is one of ${names.join(", ")}`);
+const options = readOptions(Object.keys(benches));
+if (options.clean) removeTree(options.files ?? treeFiles);
+else process.exitCode = await main(options);
 
-const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
-const postgres = await startEmbedded({ dataDir: path.join(dir, "postgres"), settings });
-try {
-  if (options.only === "flat") {
-    const figures = await measureMemory();
-    printFlat(figures);
-    if (options.json) console.log(JSON.stringify({ files, settings, figures }));
-  } else if (options.only === "audit" || options.only === "audit-follow") {
-    const figures = await measureAuditTrail(options.only);
-    if (options.json) console.log(JSON.stringify({ files, seconds, settings, figures }));
-  } else if (options.only === "plan") {
-    const figures = await measurePlanner();
-    printPlan(figures);
-    if (options.json) console.log(JSON.stringify({ files, runs, settings, figures }));
-  } else {
-    const figures = await measure();
-    printTable(figures, { files, runs, settings });
-    if (options.json) console.log(JSON.stringify({ files, runs, settings, figures }));
-  }
-} finally {
-  await postgres.stop();
-  await fs.rm(dir, { recursive: true, force: true });
-}
-
-async function measure(): Promise<Figure[]> {
-  const superuser = postgres.url("postgres", "postgres");
-  const raw = await rawCopySeconds(superuser, files, runs);
-  const figures: Figure[] = [{ name: "raw COPY", seconds: raw, ratio: 1 }];
-  const rawMedian = median(raw);
-  const add = (name: string, seconds: number[], more: Omit<Figure, "name" | "seconds" | "ratio"> = {}) =>
-    figures.push({ name, seconds, ratio: median(seconds) / rawMedian, ...more });
-  if (options.only !== "scans") {
-    const seed = await seedSeconds(superuser, files);
-    add("seed's statements, first scan", [seed.firstScan]);
-    add("seed's statements, rescan", [seed.rescan]);
-  }
-  if (options.only !== "seed") await measureScans(add);
-  return figures;
-}
-
-async function measureMemory() {
-  const runtimeUrl = await createBenchDatabase();
-  const server = await startBenchServer(runtimeUrl);
-  const figures = await measureFlat(server, files).finally(server.close);
-  await assertSound(runtimeUrl);
-  return figures;
-}
-
-async function measurePlanner() {
-  const runtimeUrl = await createBenchDatabase();
-  const server = await startBenchServer(runtimeUrl);
-  const figures = await measurePlan({ server, superuserUrl: postgres.url("postgres", "bench"), dir, files, runs }).finally(server.close);
-  await assertSound(runtimeUrl);
-  return figures;
-}
-
-/** Measures and prints. */
-async function measureAuditTrail(name: "audit" | "audit-follow") {
-  const runtimeUrl = await createBenchDatabase();
-  const server = await startBenchServer(runtimeUrl);
-  const bench: AuditBench = { server, superuserUrl: postgres.url("postgres", "bench"), dir, files, seconds };
-  const measureAndPrint = async () => {
-    await scanForAudit(bench);
-    if (name === "audit") {
-      const figures = await measureAudit(bench);
-      printAudit(figures);
-      return figures;
-    }
-    const figures = await measureFollow(bench);
-    printFollow(figures);
-    return figures;
-  };
-  const figures = await measureAndPrint().finally(server.close);
-  await assertSound(runtimeUrl);
-  return figures;
-}
-
-/** Migrated and empty; returns the runtime role's URL. */
-async function createBenchDatabase(): Promise<string> {
-  await createDatabase(postgres.url("postgres", "postgres"), "bench");
-  await migrate(postgres.url("frostline_owner", "bench"));
-  return postgres.url("frostline_runtime", "bench");
-}
-
-async function measureScans(
-  add: (name: string, seconds: number[], more?: Omit<Figure, "name" | "seconds" | "ratio">) => void,
-): Promise<void> {
-  const runtimeUrl = await createBenchDatabase();
-  const whole = path.join(dir, "whole");
-  const changed = path.join(dir, "changed");
-  const chunks = await encodeChunks(whole, { files });
-  await encodeChunks(changed, { files, changeEvery: 100 });
-  const server = await startBenchServer(runtimeUrl);
-  const look = new pg.Client({ connectionString: postgres.url("postgres", "bench") });
-  await look.connect();
-  const walPosition = async () => BigInt((await look.query("SELECT pg_current_wal_insert_lsn() - '0/0' AS at")).rows[0].at);
+/** 1 when a budget is broken and --check was given. */
+async function main({ only, json, check, explainDir, profileDir, ...rest }: BenchOptions): Promise<number> {
+  const names = Object.keys(benches).filter((name) => only?.includes(name) ?? benches[name]?.usual);
+  if (profileDir !== undefined) await fs.mkdir(profileDir, { recursive: true });
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
+  const logDir = path.join(dir, "postgres", "plans");
+  const postgres = await startEmbedded({
+    dataDir: path.join(dir, "postgres"),
+    settings: explainDir === undefined ? settings : { ...settings, ...explainSettings(logDir) },
+  });
+  const earlier = new Map<string, BenchResult>();
+  const raws = new Map<number, number[]>();
   try {
-    const first = [];
-    const rescan = [];
-    const onePercent = [];
-    for (let run = 0; run < runs; run += 1) {
-      const share = `share ${run}`;
-      await createBenchShare(server, share);
-      const scan = async (file: string) => {
-        await look.query("CHECKPOINT");
-        return replayScan(server, share, file, chunks, walPosition);
+    printMachine(settings);
+    for (const name of names) {
+      const { measure, files: usualFiles } = benches[name] as Bench;
+      const files = rest.files ?? usualFiles;
+      const raw = async () => {
+        const known = raws.get(files) ?? (await rawCopySeconds(postgres.url("postgres", "postgres"), files, rest.runs));
+        raws.set(files, known);
+        return known;
       };
-      first.push(await scan(whole));
-      rescan.push(await scan(whole));
-      onePercent.push(await scan(changed));
+      console.error(`\n${name}: ${files} files`);
+      const context: BenchContext = { ...rest, postgres, dir, files, profileDir, earlier, rawCopySeconds: raw };
+      const result = await measure(context);
+      earlier.set(name, result);
+      const rawSeconds = raws.get(files);
+      if (result.operations.length > 0) printOperations(result.operations, files, rawSeconds && median(rawSeconds));
     }
-    const perFile = (figures: { walBytes: number }[]) => ({ walBytesPerFile: median(figures.map(({ walBytes }) => walBytes / files)) });
-    add(
-      "Frostline over gRPC, first scan",
-      first.map(({ seconds }) => seconds),
-      perFile(first),
-    );
-    add(
-      "Frostline over gRPC, unchanged rescan",
-      rescan.map(({ seconds }) => seconds),
-      perFile(rescan),
-    );
-    add(
-      "Frostline over gRPC, 1 % changed",
-      onePercent.map(({ seconds }) => seconds),
-      perFile(onePercent),
-    );
-    const process = await processFigures(server.pid);
-    if (process)
-      add("Frostline server, CPU per million files", [process.cpuSeconds / ((3 * runs * files) / 1e6)], {
-        peakRssBytes: process.peakRssBytes,
-      });
   } finally {
-    await look.end();
-    await server.close();
+    await postgres.stop();
+    if (explainDir !== undefined && earlier.size === names.length)
+      console.error(`\n${await writePlans(logDir, explainDir)} plans in ${explainDir}`);
+    await fs.rm(dir, { recursive: true, force: true });
   }
-  await assertSound(runtimeUrl);
+  const yardsticks = [...raws].map(([files, seconds]) => timeOnly("raw COPY", files, seconds));
+  for (const each of yardsticks) printOperations([each], each.items, median(each.seconds));
+  const budgets = [...[...earlier.values()].flatMap((result) => result.budgets), ...memoryBudget(earlier)];
+  printBudgets(
+    budgets,
+    budgeted.filter((name) => !names.includes(name)),
+  );
+  if (profileDir !== undefined) await printProfiles(profileDir);
+  if (json) console.log(JSON.stringify(await asJson(budgets, yardsticks, earlier), undefined, 2));
+  return check && !budgets.every(holds) ? 1 : 0;
 }
 
-function count(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) usage(`--${name} takes a whole number from 1`);
-  return value;
+/** Of all that was measured. */
+function memoryBudget(results: Map<string, BenchResult>): Budget[] {
+  const peaks = [...results.values()].flatMap(({ operations }) => operations.flatMap(({ use }) => (use ? [use.peakBytes.server] : [])));
+  return peaks.length === 0 ? [] : [atMost("peak RSS of the server throughout", Math.max(...peaks) / 1e6, serverPeakBytes / 1e6, "MB")];
 }
 
-function usage(problem: string): never {
-  console.error(`bench: ${problem}. Usage: npm run bench -- [--files N] [--runs N] [--seconds N] [--only ${names.join("|")}] [--json]`);
-  process.exit(2);
+async function asJson(budgets: Budget[], yardsticks: unknown, results: Map<string, BenchResult>) {
+  const { stdout } = await promisify(execFile)("git", ["rev-parse", "--short", "HEAD"]).catch(() => ({ stdout: "" }));
+  return {
+    commit: stdout.trim() || undefined,
+    machine: { cores: os.cpus().length, model: os.cpus()[0]?.model, node: process.version },
+    settings,
+    yardsticks,
+    budgets: budgets.map((budget) => ({ ...budget, holds: holds(budget) })),
+    benches: Object.fromEntries(results),
+  };
 }

@@ -2,12 +2,14 @@
 import { randomUUID } from "node:crypto";
 import * as path from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import pg from "pg";
+import type pg from "pg";
 import { type Client, createClient } from "../src/agent/client.js";
 import { type Funnel, PlannerService } from "../src/gen/frostline/v1/planner_pb.js";
 import { RuleService, type RuleSpecSchema } from "../src/gen/frostline/v1/rule_pb.js";
+import { type Bed, type BenchContext, type BenchResult, withBed } from "./bed.js";
+import { type Measured, measureRun, type Operation, summarise } from "./operation.js";
+import { createBenchShare, encodeChunks, replayScan } from "./replay-scan.js";
 import { median } from "./report.js";
-import { type BenchServer, createBenchShare, encodeChunks, replayScan } from "./scans.js";
 
 const shareName = "planned";
 const callTimeoutMs = 600_000;
@@ -45,56 +47,59 @@ function benchSpec(name: string, priority: number, expression: string): MessageI
   return { name, priority, expression, targetUri: `s3://bench/${name}`, brakePercent: 100 };
 }
 
-export interface PlanBench {
-  server: BenchServer;
-  superuserUrl: string;
-  /** A scratch directory. */
-  dir: string;
-  files: number;
-  runs: number;
-}
-
-export interface PlanFigures {
-  /** Each in seconds, one a run; by the number of rules. */
-  previews: { rules: number; bareSeconds: number[]; previewSeconds: number[] }[];
-  plannedFiles: number;
-  bareInsertSeconds: number[];
-  planSeconds: number[];
+/** What is counted or inserted by hand, beside each operation; in seconds. */
+interface Beside {
+  operation: Operation;
+  bareSeconds: number[];
 }
 
 /** Throws when a count differs from the one by hand, or a plan from its preview. */
-export async function measurePlan({ server, superuserUrl, dir, files, runs }: PlanBench): Promise<PlanFigures> {
-  const chunkFile = path.join(dir, "chunks");
+export async function measurePlan(context: BenchContext): Promise<BenchResult> {
+  const { dir, files, runs } = context;
+  const chunkFile = path.join(dir, "whole");
   const chunks = await encodeChunks(chunkFile, { files });
-  await createBenchShare(server, shareName);
-  await replayScan(server, shareName, chunkFile, chunks, async () => 0n);
-  const client = createClient({ server: server.address, key: server.key });
-  const look = new pg.Client({ connectionString: superuserUrl });
-  await look.connect();
-  try {
-    await look.query("VACUUM ANALYZE");
-    const previews = [];
-    for (const rules of [[cold], five]) previews.push(await measurePreview(client, look, rules, runs));
-    return { previews, ...(await measurePlans(client, look, runs)) };
-  } finally {
-    await look.end();
-    client.close();
-  }
+  return withBed(context, "plan", async (bed) => {
+    await createBenchShare(bed.server, shareName);
+    await replayScan(bed.server, shareName, chunkFile, chunks);
+    await bed.look.query("VACUUM ANALYZE");
+    const client = createClient({ server: bed.server.address, key: bed.server.key });
+    try {
+      const all: Beside[] = [];
+      for (const rules of [[cold], five]) all.push(await measurePreview(client, bed, rules, { files, runs }));
+      all.push(await measurePlans(client, bed, runs));
+      printBeside(all);
+      const more = all.map(({ operation, bareSeconds }) => ({ name: operation.name, bareSeconds }));
+      return { operations: all.map(({ operation }) => operation), budgets: [], more };
+    } finally {
+      client.close();
+    }
+  });
 }
 
-async function measurePreview(client: Client, look: pg.Client, rules: BenchRule[], runs: number) {
+async function measurePreview(
+  client: Client,
+  bed: Bed,
+  rules: BenchRule[],
+  { files, runs }: { files: number; runs: number },
+): Promise<Beside> {
   await client.unary(RuleService.method.applyRules, { ruleSet: { rules: rules.map(({ spec }) => spec), retireOthers: true } });
-  const figures = { rules: rules.length, bareSeconds: [] as number[], previewSeconds: [] as number[] };
+  const measured: Measured[] = [];
+  const bareSeconds: number[] = [];
   // The first round fills caches, for both.
   for (let run = 0; run <= runs; run += 1) {
-    const bare = await timed(() => countByHand(look, rules));
-    const preview = await timed(() => client.unary(PlannerService.method.preview, { shareName }, { timeoutMs: callTimeoutMs }));
-    assertSame(preview.result.funnel as Funnel, rules, bare.result);
+    const bare = await timed(() => countByHand(bed.look, rules));
+    const preview = await measureRun(bed, async () => {
+      const { result, seconds } = await timed(() =>
+        client.unary(PlannerService.method.preview, { shareName }, { timeoutMs: callTimeoutMs }),
+      );
+      assertSame(result.funnel as Funnel, rules, bare.result);
+      return { seconds };
+    });
     if (run === 0) continue;
-    figures.bareSeconds.push(bare.seconds);
-    figures.previewSeconds.push(preview.seconds);
+    bareSeconds.push(bare.seconds);
+    measured.push(preview);
   }
-  return figures;
+  return { operation: summarise(`preview by ${rules.length} rule(s)`, files, measured), bareSeconds };
 }
 
 /** Per rule the files that match, and their bytes. */
@@ -119,25 +124,32 @@ function assertSame(funnel: Funnel, rules: BenchRule[], counts: string[]): void 
 }
 
 /** Plans `cold`, and inserts the rows it made once more, into the table as it was before. */
-async function measurePlans(client: Client, look: pg.Client, runs: number) {
+async function measurePlans(client: Client, bed: Bed, runs: number): Promise<Beside> {
+  const { look } = bed;
   await client.unary(RuleService.method.applyRules, { ruleSet: { rules: [cold.spec], retireOthers: true } });
-  const figures = { plannedFiles: 0, bareInsertSeconds: [] as number[], planSeconds: [] as number[] };
+  const measured: Measured[] = [];
+  const bareSeconds: number[] = [];
+  let plannedFiles = 0;
   for (let run = 0; run < runs; run += 1) {
     await look.query("TRUNCATE tier_object, audit_log CASCADE; CHECKPOINT");
+    let saidFiles: bigint | undefined;
     const request = { shareName, requestId: randomUUID(), confirmBrake: true };
-    const plan = await timed(() => client.unary(PlannerService.method.plan, request, { timeoutMs: callTimeoutMs }));
-    figures.planSeconds.push(plan.seconds);
+    const plan = await measureRun(bed, async () => {
+      const { result, seconds } = await timed(() => client.unary(PlannerService.method.plan, request, { timeoutMs: callTimeoutMs }));
+      saidFiles = result.plan?.funnel?.planned?.files;
+      return { seconds };
+    });
+    measured.push(plan);
     await look.query(
       `CREATE TEMP TABLE planned AS SELECT ${writtenColumns} FROM tier_object; TRUNCATE tier_object, audit_log CASCADE; CHECKPOINT`,
     );
     const bare = await timed(() => look.query(`INSERT INTO tier_object (${writtenColumns}) SELECT ${writtenColumns} FROM planned`));
-    figures.bareInsertSeconds.push(bare.seconds);
+    bareSeconds.push(bare.seconds);
     await look.query("DROP TABLE planned");
-    figures.plannedFiles = bare.result.rowCount ?? 0;
-    if (BigInt(figures.plannedFiles) !== plan.result.plan?.funnel?.planned?.files)
-      throw new Error("the plan wrote other rows than it says");
+    plannedFiles = bare.result.rowCount ?? 0;
+    if (BigInt(plannedFiles) !== saidFiles) throw new Error("the plan wrote other rows than it says");
   }
-  return figures;
+  return { operation: summarise("plan, objects", plannedFiles, measured), bareSeconds };
 }
 
 const writtenColumns = `tenant_id, share_id, file_current_id, target_uri, state, wanted_action, rule_id, rule_version, plan_id, planned_by, planned_utc,
@@ -150,10 +162,9 @@ async function timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: n
 }
 
 /** On stderr: stdout is for --json. */
-export function printPlan({ previews, plannedFiles, bareInsertSeconds, planSeconds }: PlanFigures): void {
-  const words = (bare: number[], ours: number[]) =>
-    `${median(ours).toFixed(2)} s, bare ${median(bare).toFixed(2)} s: ${(median(ours) / median(bare)).toFixed(2)}x`;
-  for (const { rules, bareSeconds, previewSeconds } of previews)
-    console.error(`preview of ${rules} rule(s): ${words(bareSeconds, previewSeconds)}`);
-  console.error(`plan of ${plannedFiles} objects: ${words(bareInsertSeconds, planSeconds)}`);
+function printBeside(all: Beside[]): void {
+  for (const { operation, bareSeconds } of all) {
+    const [ours, bare] = [median(operation.seconds), median(bareSeconds)];
+    console.error(`${operation.name}: ${ours.toFixed(2)} s, bare ${bare.toFixed(2)} s: ${(ours / bare).toFixed(2)}x`);
+  }
 }

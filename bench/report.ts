@@ -1,15 +1,6 @@
 /** Figures as a table for people. */
 import * as os from "node:os";
-
-export interface Figure {
-  name: string;
-  /** One per run. */
-  seconds: number[];
-  /** Median over raw COPY's median, of the same run. */
-  ratio: number;
-  walBytesPerFile?: number;
-  peakRssBytes?: number;
-}
+import type { Operation } from "./operation.js";
 
 export function median(values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -18,20 +9,50 @@ export function median(values: number[]): number {
   return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] as number) + high) / 2;
 }
 
-/** On stderr: stdout is for --json. */
-export function printTable(figures: Figure[], run: { files: number; runs: number; settings: Record<string, string> }): void {
-  const settings = Object.entries(run.settings).map(([name, value]) => `${name}=${value}`);
-  console.error(
-    `\n${run.files} files, ${run.runs} runs, ${os.cpus().length} cores (${os.cpus()[0]?.model ?? "unknown"}), Node ${process.version}`,
-  );
-  console.error(`PostgreSQL: fsync, full_page_writes and synchronous_commit on, ${settings.join(", ")}\n`);
-  console.error(`${"".padEnd(42)}${"min s".padStart(8)}${"median".padStart(8)}${"max".padStart(8)}${"x raw".padStart(8)}   other`);
-  for (const { name, seconds, ratio, walBytesPerFile, peakRssBytes } of figures) {
-    const columns = [Math.min(...seconds), median(seconds), Math.max(...seconds), ratio]
-      .map((value) => value.toFixed(2).padStart(8))
-      .join("");
-    const wal = walBytesPerFile === undefined ? "" : `${walBytesPerFile.toFixed(1)} B of WAL a file`;
-    const rss = peakRssBytes === undefined ? "" : `peak RSS ${(peakRssBytes / 1e6).toFixed(0)} MB`;
-    console.error(`${name.padEnd(42)}${columns}   ${wal}${rss}`);
+const nameWidth = 34;
+const columns: [head: string, width: number][] = [
+  ["items", 10],
+  ["min s", 8],
+  ["median", 8],
+  ["max s", 8],
+  ["items/s", 10],
+  ["x raw", 8],
+  ["CPU s per million", 20],
+  ["peak MB", 16],
+  ["WAL B", 8],
+  ["grown B", 8],
+];
+
+/** On stderr: stdout is for --json. `rawSeconds`: raw COPY's median, for operations on as many files. */
+export function printOperations(operations: Operation[], files: number, rawSeconds: number | undefined): void {
+  console.error(`\n${"".padEnd(nameWidth)}${columns.map(([head, width]) => head.padStart(width)).join("")}`);
+  for (const { name, items, seconds, use } of operations) {
+    const middle = median(seconds);
+    const ratio = rawSeconds !== undefined && items === files ? (middle / rawSeconds).toFixed(2) : "";
+    const cells = [
+      String(items),
+      ...[Math.min(...seconds), middle, Math.max(...seconds)].map((value) => value.toFixed(2)),
+      (items / middle).toFixed(0),
+      ratio,
+    ];
+    if (use) {
+      const { cpuSecondsPerMillion: cpu, peakBytes: peak } = use;
+      cells.push([cpu.agent, cpu.server, cpu.postgres].map((value) => value.toFixed(1)).join(" / "));
+      cells.push(
+        [peak.agent, peak.server, peak.postgres].map((bytes) => (bytes === undefined ? "-" : (bytes / 1e6).toFixed(0))).join(" / "),
+      );
+      cells.push(use.walBytesPerItem.toFixed(1), use.grownBytesPerItem.toFixed(1));
+    }
+    console.error(name.padEnd(nameWidth) + cells.map((cell, at) => cell.padStart((columns[at] as [string, number])[1])).join(""));
   }
+  console.error(
+    "CPU and peak: agent / server / PostgreSQL, the last without shared_buffers. WAL and what tables grew by: a file, row or event.",
+  );
+}
+
+export function printMachine(settings: Record<string, string>): void {
+  const [cpu] = os.cpus();
+  console.error(`\n${os.cpus().length} cores (${cpu?.model ?? "unknown"}), Node ${process.version}`);
+  const words = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  console.error(`PostgreSQL: fsync, full_page_writes and synchronous_commit on, ${words.join(", ")}`);
 }

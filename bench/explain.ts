@@ -1,0 +1,86 @@
+/** The plans that PostgreSQL made while operations ran, by auto_explain, reduced to a file for each statement that counts. */
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as fsp from "node:fs/promises";
+import * as path from "node:path";
+import { createInterface } from "node:readline";
+
+/** Statements with less of all statements' time than this are left out. */
+const shareAtLeast = 0.01;
+
+/** For PostgreSQL's command line. Every statement is timed, those in functions too: what else is measured in the run is slower for it. */
+export function explainSettings(logDir: string): Record<string, string> {
+  return {
+    session_preload_libraries: "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_analyze": "on",
+    "auto_explain.log_buffers": "on",
+    "auto_explain.log_wal": "on",
+    // Chunks are megabytes, and names of files nobody's business.
+    "auto_explain.log_parameter_max_length": "0",
+    logging_collector: "on",
+    log_destination: "jsonlog",
+    log_directory: logDir,
+    log_filename: "plans.log",
+    log_rotation_size: "0",
+  };
+}
+
+interface Statement {
+  text: string;
+  calls: number;
+  totalMs: number;
+  /** The slowest of all. */
+  slowest: { ms: number; plan: string };
+}
+
+/** Writes the plans into `dir`, over those of an earlier run. Returns how many. Throws when the log has none. */
+export async function writePlans(logDir: string, dir: string): Promise<number> {
+  const statements = await readStatements(path.join(logDir, "plans.json"));
+  const all = statements.reduce((sum, { totalMs }) => sum + totalMs, 0);
+  const hot = statements.filter(({ totalMs }) => totalMs >= all * shareAtLeast).sort((a, b) => b.totalMs - a.totalMs);
+  if (hot.length === 0) throw new Error(`${logDir} has no plans: is auto_explain there?`);
+  await fsp.mkdir(dir, { recursive: true });
+  for (const old of await fsp.readdir(dir)) if (old.endsWith(".txt")) await fsp.rm(path.join(dir, old));
+  for (const statement of hot) await fsp.writeFile(path.join(dir, `${fileName(statement.text)}.txt`), describe(statement, all));
+  return hot.length;
+}
+
+async function readStatements(log: string): Promise<Statement[]> {
+  const byText = new Map<string, Statement>();
+  for await (const line of createInterface({ input: fs.createReadStream(log) })) {
+    const parsed = parse((JSON.parse(line) as { message?: string }).message ?? "");
+    if (parsed === undefined) continue;
+    const { text, ms, plan } = parsed;
+    const known = byText.get(text) ?? { text, calls: 0, totalMs: 0, slowest: { ms: -1, plan } };
+    byText.set(text, known);
+    known.calls += 1;
+    known.totalMs += ms;
+    if (ms > known.slowest.ms) known.slowest = { ms, plan };
+  }
+  return [...byText.values()];
+}
+
+/** `duration: 1.2 ms  plan:`, the statement's text, and the plan from the first line that has a cost. Undefined for other messages. */
+function parse(message: string): { text: string; ms: number; plan: string } | undefined {
+  const head = /^duration: ([\d.]+) ms {2}plan:\nQuery Text: /.exec(message);
+  if (head === null) return undefined;
+  const lines = message.slice(head[0].length).split("\n");
+  const first = lines.findIndex((line) => /\(cost=[\d.]+\.\.[\d.]+ rows=\d+ width=\d+\)/.test(line));
+  if (first === -1) return undefined;
+  return { text: lines.slice(0, first).join("\n").trim(), ms: Number(head[1]), plan: lines.slice(first).join("\n") };
+}
+
+/** What it does to which table, and some digits of its text: the same from run to run. */
+function fileName(text: string): string {
+  const [, verb, table] = /\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+([\w.]+)/i.exec(text) ?? [];
+  const words = verb === undefined ? "statement" : `${verb.toUpperCase() === "FROM" ? "select" : verb.split(" ")[0]}-${table}`;
+  return `${words.toLowerCase()}-${createHash("sha256").update(text).digest("hex").slice(0, 8)}`;
+}
+
+function describe({ text, calls, totalMs, slowest }: Statement, all: number): string {
+  const share = ((100 * totalMs) / all).toFixed(1);
+  const head = `${calls} calls, ${totalMs.toFixed(0)} ms in all, ${share} % of all statements' time (a statement's with that of those within it). The slowest, ${slowest.ms.toFixed(1)} ms:`;
+  return `${head}\n\n${text}\n\n${slowest.plan.trimEnd()}\n`;
+}
