@@ -23,12 +23,12 @@ const columns: [head: string, width: number][] = [
   ["grown B", 8],
 ];
 
-/** On stderr: stdout is for --json. `rawSeconds`: raw COPY's median, for operations on as many files. */
-export function printOperations(operations: Operation[], files: number, rawSeconds: number | undefined): void {
+/** On stderr: stdout is for --json. `rawSeconds`: raw COPY's median of as many files. */
+export function printOperations(operations: Operation[], rawSeconds: number | undefined): void {
   console.error(`\n${"".padEnd(nameWidth)}${columns.map(([head, width]) => head.padStart(width)).join("")}`);
   for (const { name, items, seconds, use } of operations) {
     const middle = median(seconds);
-    const ratio = rawSeconds !== undefined && items === files ? (middle / rawSeconds).toFixed(2) : "";
+    const ratio = rawSeconds !== undefined ? (middle / rawSeconds).toFixed(2) : "";
     const cells = [
       String(items),
       ...[Math.min(...seconds), middle, Math.max(...seconds)].map((value) => value.toFixed(2)),
@@ -45,6 +45,10 @@ export function printOperations(operations: Operation[], files: number, rawSecon
     }
     console.error(name.padEnd(nameWidth) + cells.map((cell, at) => cell.padStart((columns[at] as [string, number])[1])).join(""));
   }
+}
+
+/** What the columns of printOperations are. */
+export function printLegend(): void {
   console.error(
     "CPU and peak: agent / server / PostgreSQL, the last without shared_buffers. WAL and what tables grew by: a file, row or event.",
   );
