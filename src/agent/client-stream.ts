@@ -1,6 +1,7 @@
 /** The sending side of a client-streaming call, with back-pressure. */
 import type { Client as GrpcClient, Metadata } from "@grpc/grpc-js";
 import { toRpcError } from "./rpc-error.js";
+import type { Servers } from "./servers.js";
 
 export interface ClientStream<Request, Response> {
   /** Resolves when the transport wants more. Rejects once the call has failed. */
@@ -20,12 +21,31 @@ interface MethodCodec<Request, Response> {
 /** Messages handed to the transport and not yet taken by it: one on its way, one ready. */
 const unsentAtMost = 2;
 
-/** Opens the call. */
+/** Opens the call, once a server is chosen. Until then, and whatever comes of it, the stream can be used. */
 export function openClientStream<Request, Response>(
+  servers: Servers,
+  metadata: Metadata,
+  codec: MethodCodec<Request, Response>,
+  signal: AbortSignal | undefined,
+): ClientStream<Request, Response> {
+  const opening = servers
+    .choose(signal)
+    .then((channel) => openCall(channel, metadata, codec, signal, (error) => servers.failed(channel, error)));
+  // Whoever sends or finishes sees the failure.
+  opening.catch(() => {});
+  return {
+    send: async (message) => (await opening).send(message),
+    finish: async () => (await opening).finish(),
+    cancel: () => void opening.then((call) => call.cancel()).catch(() => {}),
+  };
+}
+
+function openCall<Request, Response>(
   channel: GrpcClient,
   metadata: Metadata,
   codec: MethodCodec<Request, Response>,
   signal: AbortSignal | undefined,
+  onFailed: (error: unknown) => void,
 ): ClientStream<Request, Response> {
   signal?.throwIfAborted();
   const { promise: answer, resolve, reject } = promiseWithResolvers<Response>();
@@ -47,7 +67,9 @@ export function openClientStream<Request, Response>(
         resolve(response);
       } else {
         ended = "failed";
-        reject(signal?.aborted ? signal.reason : toRpcError(error));
+        const failure = toRpcError(error);
+        onFailed(failure);
+        reject(signal?.aborted ? signal.reason : failure);
       }
       wake?.();
     },

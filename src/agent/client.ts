@@ -14,11 +14,12 @@ import {
 import { type CallOptions, type ChannelOptions, credentials, Client as GrpcClient, Metadata } from "@grpc/grpc-js";
 import { type ClientStream, openClientStream } from "./client-stream.js";
 import { toRpcError } from "./rpc-error.js";
+import { createServers, parseServers, type ServerAddress, type Servers } from "./servers.js";
 
 export type { ClientStream } from "./client-stream.js";
 
 export interface ClientOptions {
-  /** `host:port` in plaintext, `https://host:port` with TLS. */
+  /** `host:port` in plaintext, `https://host:port` with TLS; several with commas between them, of which one is called, and the next when it fails. */
   server: string;
   /** With TLS only. */
   tls?: ClientTls;
@@ -82,46 +83,45 @@ const channelOptions: ChannelOptions = {
   "grpc-node.flow_control_window": 1024 * 1024,
 };
 
-/** Connects at the first call, not before. */
+/** Connects at the first call, not before. Throws an Error when `server` is none, see parseServers. */
 export function createClient(options: ClientOptions): Client {
-  const { target, secure } = parseServer(options.server);
-  const channel = new GrpcClient(target, secure ? secureCredentials(options.tls) : credentials.createInsecure(), channelOptions);
+  const [first, ...others] = parseServers(options.server);
+  const open = ({ target, secure }: ServerAddress) =>
+    new GrpcClient(target, secure ? secureCredentials(options.tls) : credentials.createInsecure(), channelOptions);
+  const servers = createServers([open(first), ...others.map(open)]);
   const metadata = new Metadata();
   metadata.set("authorization", `Bearer ${options.key}`);
   return {
-    unary: (method, request, unaryOptions) => callUnary(channel, metadata, method, request, unaryOptions),
-    serverStream: (method, request, streamOptions) => callServerStream(channel, metadata, method, request, streamOptions?.signal),
+    unary: (method, request, unaryOptions) => callUnary(servers, metadata, method, request, unaryOptions),
+    serverStream: (method, request, streamOptions) => callServerStream(servers, metadata, method, request, streamOptions?.signal),
     clientStream: (method, streamOptions) =>
-      openClientStream(channel, metadata, { path: pathOf(method), ...codecOf(method) }, streamOptions?.signal),
-    close: () => channel.close(),
+      openClientStream(servers, metadata, { path: pathOf(method), ...codecOf(method) }, streamOptions?.signal),
+    close: servers.close,
   };
-}
-
-/** What a server's name says: where it is, and whether TLS is spoken there. */
-export function parseServer(server: string): { target: string; secure: boolean } {
-  const [, scheme, target] = /^(https?):\/\/([^/]+)\/?$/.exec(server) ?? [];
-  return target === undefined ? { target: server, secure: false } : { target, secure: scheme === "https" };
 }
 
 function secureCredentials(tls: ClientTls = {}) {
   return credentials.createSsl(tls.ca ?? null, tls.certificate?.key ?? null, tls.certificate?.cert ?? null);
 }
 
-function callUnary<I extends DescMessage, O extends DescMessage>(
-  channel: GrpcClient,
+async function callUnary<I extends DescMessage, O extends DescMessage>(
+  servers: Servers,
   metadata: Metadata,
   method: DescMethodUnary<I, O>,
   request: MessageInitShape<I>,
   { signal, timeoutMs = defaultTimeoutMs }: UnaryOptions = {},
 ): Promise<MessageShape<O>> {
   const { serialize, deserialize } = codecOf(method);
+  const channel = await servers.choose(signal);
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const options: CallOptions = { deadline: Date.now() + timeoutMs };
     const call = channel.makeUnaryRequest(pathOf(method), serialize, deserialize, request, metadata, options, (error, response) => {
       signal?.removeEventListener("abort", cancel);
-      if (response !== undefined && error === null) resolve(response);
-      else reject(signal?.aborted ? signal.reason : toRpcError(error));
+      if (response !== undefined && error === null) return resolve(response);
+      const failure = toRpcError(error);
+      servers.failed(channel, failure);
+      reject(signal?.aborted ? signal.reason : failure);
     });
     const cancel = () => call.cancel();
     signal?.addEventListener("abort", cancel, { once: true });
@@ -129,12 +129,13 @@ function callUnary<I extends DescMessage, O extends DescMessage>(
 }
 
 async function* callServerStream<I extends DescMessage, O extends DescMessage>(
-  channel: GrpcClient,
+  servers: Servers,
   metadata: Metadata,
   method: DescMethodServerStreaming<I, O>,
   request: MessageInitShape<I>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<MessageShape<O>> {
+  const channel = await servers.choose(signal);
   signal?.throwIfAborted();
   const { serialize, deserialize } = codecOf(method);
   const call = channel.makeServerStreamRequest(pathOf(method), serialize, deserialize, request, metadata);
@@ -143,7 +144,9 @@ async function* callServerStream<I extends DescMessage, O extends DescMessage>(
   try {
     for await (const message of call) yield message as MessageShape<O>;
   } catch (error) {
-    throw signal?.aborted ? signal.reason : toRpcError(error);
+    const failure = toRpcError(error);
+    servers.failed(channel, failure);
+    throw signal?.aborted ? signal.reason : failure;
   } finally {
     signal?.removeEventListener("abort", cancel);
     // Without this a reader that left early would leave the server sending. No effect on a call that has ended.

@@ -25,6 +25,11 @@ export function isRetryable(error: unknown): error is RpcError {
   return retryableCodes.has(error.code) || (error.reason === "" && transportCodes.has(error.code));
 }
 
+/** Whether the call failed because its server is stopping, not ready, or not there any more: another one may do it. */
+export function isConnectionLost(error: unknown): boolean {
+  return error instanceof RpcError && (error.code === "UNAVAILABLE" || (error.reason === "" && transportCodes.has(error.code)));
+}
+
 export interface Retrier {
   /** Something got ahead: patience begins anew. */
   progressed(): void;

@@ -2,7 +2,7 @@ import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { resolveConnection } from "./connection.js";
+import { readClientTls, resolveConnection } from "./connection.js";
 import { UsageError } from "./errors.js";
 
 const keys = { server: "127.0.0.1:4711", admin: "fl_a", operator: "fl_o", agent: "fl_g", reader: "fl_r" };
@@ -28,6 +28,7 @@ test("the local server's address and the key of the scope, unless others are giv
 
 test("a local key never goes to another server", async () => {
   await expect(resolveConnection({ data, server: "far:1" }, "reader")).rejects.toThrow(UsageError);
+  await expect(resolveConnection({ data, server: `${keys.server},far:1` }, "reader")).rejects.toThrow(UsageError);
 });
 
 test("without any key the message names the file and what to do", async () => {
@@ -36,4 +37,9 @@ test("without any key the message names the file and what to do", async () => {
   await fs.mkdir(none);
   await fs.writeFile(path.join(none, "keys.json"), "{");
   await expect(resolveConnection({ data: none }, "reader")).rejects.toThrow("is not JSON");
+});
+
+test("addresses that are none, or with TLS only in part, are told as wrong usage", async () => {
+  for (const server of ["a:1,", "https://a:1,b:2"]) await expect(readClientTls({ data }, server)).rejects.toThrow(UsageError);
+  expect(await readClientTls({ data }, "a:1,b:2")).toEqual({});
 });

@@ -1,7 +1,8 @@
 /** Which server and which key a command uses. */
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
-import { type Client, type ClientTls, createClient, parseServer } from "../agent/client.js";
+import { type Client, type ClientTls, createClient } from "../agent/client.js";
+import { parseServers } from "../agent/servers.js";
 import { UsageError } from "./errors.js";
 
 /** What `serve` writes for its own embedded database. */
@@ -67,7 +68,7 @@ export async function readClientTls(options: ConnectionOptions, server: string):
   if ((clientCert === undefined) !== (clientKey === undefined)) {
     throw new UsageError("--client-cert and --client-key go together: a certificate is of no use without its key.");
   }
-  if (!parseServer(server).secure) {
+  if (!isSecure(server)) {
     if (ca === undefined && clientCert === undefined) return {};
     throw new UsageError(`${server} is spoken to in plaintext, and certificates would do nothing. Name the server as https://${server}.`);
   }
@@ -77,6 +78,15 @@ export async function readClientTls(options: ConnectionOptions, server: string):
       ? {}
       : { certificate: { cert: await readPem("--client-cert", clientCert), key: await readPem("--client-key", clientKey) } }),
   };
+}
+
+/** Whether TLS is spoken there. Throws UsageError when it is no address, or are no addresses of one kind. */
+function isSecure(server: string): boolean {
+  try {
+    return parseServers(server)[0].secure;
+  } catch (error) {
+    throw new UsageError(`--server: ${(error as Error).message}`);
+  }
 }
 
 async function readPem(option: string, file: string): Promise<Buffer> {

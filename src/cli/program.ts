@@ -76,7 +76,10 @@ export function createProgram(): Command {
     .description("A true, current inventory of file shares, and which of their files are cold.")
     .version(version)
     .addOption(
-      new Option("--server <address>", "server to call, host:port or https://host:port (default: the local one)").env("FROSTLINE_SERVER"),
+      new Option(
+        "--server <addresses>",
+        "server to call, host:port or https://host:port; of several with commas between them the first that can be reached (default: the local one)",
+      ).env("FROSTLINE_SERVER"),
     )
     .addOption(
       new Option("--key <key>", "API key or token (default: the local server's); FROSTLINE_KEY hides it from ps").env("FROSTLINE_KEY"),
