@@ -8,24 +8,8 @@ import { createInterface } from "node:readline";
 /** Statements with less of all statements' time than this are left out. */
 const shareAtLeast = 0.01;
 
-/** For PostgreSQL's command line. Every statement is timed, those in functions too: what else is measured in the run is slower for it. */
-export function explainSettings(logDir: string): Record<string, string> {
-  return {
-    session_preload_libraries: "auto_explain",
-    "auto_explain.log_min_duration": "0",
-    "auto_explain.log_nested_statements": "on",
-    "auto_explain.log_analyze": "on",
-    "auto_explain.log_buffers": "on",
-    "auto_explain.log_wal": "on",
-    // Chunks are megabytes, and names of files nobody's business.
-    "auto_explain.log_parameter_max_length": "0",
-    logging_collector: "on",
-    log_destination: "jsonlog",
-    log_directory: logDir,
-    log_filename: "plans.log",
-    log_rotation_size: "0",
-  };
-}
+/** The server's connections: the bench's own statements are none of its. */
+const applications = ["frostline", "frostline-ingest"];
 
 interface Statement {
   text: string;
@@ -35,12 +19,12 @@ interface Statement {
   slowest: { ms: number; plan: string };
 }
 
-/** Writes the plans into `dir`, over those of an earlier run. Returns how many. Throws when the log has none. */
-export async function writePlans(logDir: string, dir: string): Promise<number> {
-  const statements = await readStatements(path.join(logDir, "plans.json"));
+/** Writes the plans of a log (see startExplaining) into `dir`, over those of an earlier run. Returns how many. Throws when it has none. */
+export async function writePlans(logFile: string, dir: string): Promise<number> {
+  const statements = await readStatements(logFile);
   const all = statements.reduce((sum, { totalMs }) => sum + totalMs, 0);
   const hot = statements.filter(({ totalMs }) => totalMs >= all * shareAtLeast).sort((a, b) => b.totalMs - a.totalMs);
-  if (hot.length === 0) throw new Error(`${logDir} has no plans: is auto_explain there?`);
+  if (hot.length === 0) throw new Error(`${logFile} has no plans: is auto_explain there?`);
   await fsp.mkdir(dir, { recursive: true });
   for (const old of await fsp.readdir(dir)) if (old.endsWith(".txt")) await fsp.rm(path.join(dir, old));
   for (const statement of hot) await fsp.writeFile(path.join(dir, `${fileName(statement.text)}.txt`), describe(statement, all));
@@ -50,7 +34,9 @@ export async function writePlans(logDir: string, dir: string): Promise<number> {
 async function readStatements(log: string): Promise<Statement[]> {
   const byText = new Map<string, Statement>();
   for await (const line of createInterface({ input: fs.createReadStream(log) })) {
-    const parsed = parse((JSON.parse(line) as { message?: string }).message ?? "");
+    const entry = JSON.parse(line) as { application_name?: string; message?: string };
+    if (!applications.includes(entry.application_name ?? "")) continue;
+    const parsed = parse(entry.message ?? "");
     if (parsed === undefined) continue;
     const { text, ms, plan } = parsed;
     const known = byText.get(text) ?? { text, calls: 0, totalMs: 0, slowest: { ms: -1, plan } };

@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 import { startEmbedded } from "../src/db/embedded.js";
 import type { BenchContext, BenchResult } from "./bed.js";
 import { atMost, type Budget, holds, printBudgets } from "./budgets.js";
-import { explainSettings, writePlans } from "./explain.js";
+import { writePlans } from "./explain.js";
+import { startExplaining } from "./explain-server.js";
 import { measureFlat } from "./flat.js";
 import { largeFiles, measureGrowth } from "./growth.js";
 import { timeOnly } from "./operation.js";
@@ -70,11 +71,9 @@ async function main({ only, json, check, explainDir, profileDir, ...rest }: Benc
   const names = Object.keys(benches).filter((name) => only?.includes(name) ?? benches[name]?.usual);
   if (profileDir !== undefined) await fs.mkdir(profileDir, { recursive: true });
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
-  const logDir = path.join(dir, "postgres", "plans");
-  const postgres = await startEmbedded({
-    dataDir: path.join(dir, "postgres"),
-    settings: explainDir === undefined ? settings : { ...settings, ...explainSettings(logDir) },
-  });
+  const embedded = await startEmbedded({ dataDir: path.join(dir, "postgres"), settings });
+  const explaining = explainDir === undefined ? undefined : await startExplaining(embedded);
+  const postgres = explaining ?? embedded;
   const earlier = new Map<string, BenchResult>();
   const raws = new Map<number, number[]>();
   try {
@@ -96,8 +95,7 @@ async function main({ only, json, check, explainDir, profileDir, ...rest }: Benc
     }
   } finally {
     await postgres.stop();
-    if (explainDir !== undefined && earlier.size === names.length)
-      console.error(`\n${await writePlans(logDir, explainDir)} plans in ${explainDir}`);
+    if (explaining && explainDir) console.error(`\n${await writePlans(explaining.logFile, explainDir)} plans in ${explainDir}`);
     await fs.rm(dir, { recursive: true, force: true });
   }
   const yardsticks = [...raws].map(([files, seconds]) => timeOnly("raw COPY", files, seconds));
