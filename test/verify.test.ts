@@ -131,6 +131,7 @@ const breakage: Record<string, string> = {
   "warming_event-once": warmed("(1, 0, 'a', false), (2, 0, 'a', false)"),
   "warming_event-storm": warmed("(1, 0, 'a', true)"),
   "audit_log-share": `INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source) SELECT $1, 'access', 0, 1, 'test' WHERE $2::bigint > 0`,
+  "audit_log-file": "INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source) VALUES ($1, 'access', $2, 0, 'test')",
   "audit_log-month":
     "INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source, recorded_utc) VALUES ($1, 'access', $2, 1, 'test', '1999-12-31Z')",
   "lucid_audit_cursor-share":

@@ -28,7 +28,7 @@ export async function anyLeft(client: PoolClient, tenantId: string, scan: ScanRo
 
 /**
  * Pairs up to `limit` files into staging_diff as kind M: file_current_id is the row that stays,
- * other_file_current_id the one that gives way. Candidates that went: missing since this scan, or
+ * other_file_current_id the one that gives way, dir_id and name where this scan saw it. Candidates that went: missing since this scan, or
  * live in a directory of staging_dir. Candidates that came: rows this scan added.
  */
 export async function pairMoved(client: PoolClient, tenantId: string, scan: ScanRow, limit: number): Promise<Moves> {
@@ -43,7 +43,7 @@ export async function pairMoved(client: PoolClient, tenantId: string, scan: Scan
          WHERE f.tenant_id = $1 AND f.tenant_id = v.tenant_id AND f.dir_id = v.dir_id AND f.missing_since_scan_id IS NULL AND f.frn IS NOT NULL OFFSET 0
        ) o WHERE v.tenant_id = $1
      ), came AS (
-       SELECT n.tenant_id, n.file_current_id, n.frn, n.size_bytes, n.mtime_unix, n.dir_id, n.name
+       SELECT n.tenant_id, n.file_current_id, n.frn, n.size_bytes, n.mtime_unix, h.dir_id, h.name
        FROM file h CROSS JOIN LATERAL (
          SELECT * FROM file_current f
          WHERE f.tenant_id = $1 AND f.tenant_id = h.tenant_id AND f.file_current_id = h.file_current_id
@@ -56,8 +56,8 @@ export async function pairMoved(client: PoolClient, tenantId: string, scan: Scan
      ), came_numbered AS (
        SELECT *, row_number() OVER (PARTITION BY frn, CASE WHEN NOT $4 THEN size_bytes END, CASE WHEN NOT $4 THEN mtime_unix END ORDER BY dir_id, name) AS nth FROM came
      ), paired AS (
-       INSERT INTO staging_diff (tenant_id, kind, file_current_id, other_file_current_id, file_hash, ordinal)
-       SELECT $1, 'M', w.file_current_id, c.file_current_id, w.file_hash, CASE WHEN w.missing THEN 1 ELSE 0 END
+       INSERT INTO staging_diff (tenant_id, kind, file_current_id, other_file_current_id, file_hash, ordinal, dir_id, name)
+       SELECT $1, 'M', w.file_current_id, c.file_current_id, w.file_hash, CASE WHEN w.missing THEN 1 ELSE 0 END, c.dir_id, c.name
        FROM went_numbered w JOIN came_numbered c ON c.tenant_id = w.tenant_id AND c.frn = w.frn AND c.nth = w.nth
        WHERE $4 OR (c.size_bytes = w.size_bytes AND c.mtime_unix = w.mtime_unix)
        LIMIT $5
@@ -93,21 +93,21 @@ async function appendLeft(client: PoolClient, tenantId: string, scan: ScanRow): 
   );
 }
 
-/** This scan's version under the new path is the old file's. */
+/** This scan's version under the new path is the old file's, and so are the accesses that were logged of it since. */
 async function relabel(client: PoolClient, tenantId: string, scan: ScanRow): Promise<void> {
   const { rows } = await client.query<{ adopted: bigint; pairs: bigint }>(
-    `SELECT adopt_identity($1, $2, $3, array_agg(n.dir_id), array_agg(n.name::text), array_agg(m.file_current_id), array_agg(m.file_hash)) AS adopted, count(*) AS pairs
-     FROM staging_diff m CROSS JOIN LATERAL (
-       SELECT dir_id, name FROM file_current WHERE tenant_id = $1 AND tenant_id = m.tenant_id AND file_current_id = m.other_file_current_id OFFSET 0
-     ) n
-     WHERE m.tenant_id = $1 AND m.kind = 'M'`,
+    `SELECT adopt_identity($1, $2, $3, array_agg(dir_id), array_agg(name::text), array_agg(file_current_id), array_agg(file_hash)) AS adopted, count(*) AS pairs
+     FROM staging_diff WHERE tenant_id = $1 AND kind = 'M'`,
     [tenantId, scan.shareId, scan.scanId],
   );
   const { adopted, pairs } = rows[0] as { adopted: bigint; pairs: bigint };
   if (adopted !== pairs) throw new Error(`scan ${scan.scanId}: ${pairs} files moved, but history has ${adopted} versions of them`);
 }
 
-/** The deletion feeds the update: a path is free before its file takes it. */
+/**
+ * The deletion feeds the update: a path is free before its file takes it. What audit events told of the row that gives way, since the scan
+ * saw it, goes on being so: how its access is known, a write, another move. test/moves-and-audit.test.ts.
+ */
 async function mergeRows(client: PoolClient, tenantId: string): Promise<void> {
   await client.query(
     `WITH gave_way AS (
@@ -116,12 +116,13 @@ async function mergeRows(client: PoolClient, tenantId: string): Promise<void> {
        RETURNING n.*, m.file_current_id AS kept_id
      )
      UPDATE file_current o SET
-       dir_id = n.dir_id, name = n.name, file_extension = n.file_extension, link_count = n.link_count, metadata_complete = true, stale_metadata = false,
+       dir_id = n.dir_id, name = n.name, file_extension = n.file_extension, link_count = n.link_count, metadata_complete = true, stale_metadata = n.stale_metadata,
        size_bytes = n.size_bytes, allocated_bytes = n.allocated_bytes, atime_unix = GREATEST(o.atime_unix, n.atime_unix),
        scanned_atime_unix = n.scanned_atime_unix, mtime_unix = n.mtime_unix, ctime_unix = n.ctime_unix, frn = n.frn, owner = n.owner,
        file_hash = coalesce(n.file_hash, o.file_hash), missing_since_scan_id = NULL, updated_utc = now(),
-       last_accessed_source = CASE WHEN n.atime_unix > o.atime_unix OR o.atime_unix IS NULL THEN 'initial_scan' ELSE o.last_accessed_source END,
-       atime_updated_utc = CASE WHEN n.atime_unix > o.atime_unix OR o.atime_unix IS NULL THEN now() ELSE o.atime_updated_utc END
+       last_accessed_source = CASE WHEN n.atime_unix > o.atime_unix OR o.atime_unix IS NULL THEN n.last_accessed_source ELSE o.last_accessed_source END,
+       atime_updated_utc = CASE WHEN n.atime_unix > o.atime_unix OR o.atime_unix IS NULL THEN n.atime_updated_utc ELSE o.atime_updated_utc END,
+       last_structural_event_utc = GREATEST(o.last_structural_event_utc, n.last_structural_event_utc)
      FROM gave_way n WHERE o.tenant_id = $1 AND o.tenant_id = n.tenant_id AND o.file_current_id = n.kept_id`,
     [tenantId],
   );

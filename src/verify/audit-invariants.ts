@@ -9,6 +9,13 @@ export const auditInvariants: Invariant[] = [
       LEFT JOIN share h ON h.tenant_id = l.tenant_id AND h.share_id = l.share_id WHERE l.tenant_id = $1 AND h.share_id IS NULL`,
   },
   {
+    name: "audit_log-file",
+    holds: "every row of the audit log is of a file that file_current has",
+    sql: `SELECT format('audit_log %s of share %s file_current %s, recorded %s', l.kind, l.share_id, l.file_current_id, l.recorded_utc) AS row FROM audit_log l
+      LEFT JOIN file_current c ON c.tenant_id = l.tenant_id AND c.file_current_id = l.file_current_id AND c.share_id = l.share_id
+      WHERE l.tenant_id = $1 AND c.file_current_id IS NULL`,
+  },
+  {
     name: "audit_log-month",
     holds: "rows of the audit log whose month has a table of its own lie in it",
     sql: `SELECT format('%s: audit_log of share %s file_current %s, recorded %s', l.tableoid::regclass, l.share_id, l.file_current_id, l.recorded_utc) AS row FROM audit_log l
