@@ -78,6 +78,51 @@ test("a key's secret is shown once and stored only as its hash", async () => {
   reader.close();
 });
 
+test("a tenant's last admin key stays, also of two that revoke each other at once", async () => {
+  const tenant = await createTestTenant(server.database);
+  const only = connect(tenant.keys.admin);
+  const keyOf = async (scope: KeyScope) => {
+    const { keys } = await only.unary(listKeys, {});
+    return keys.find((key) => key.scopes.includes(scope) && key.revokeTime === undefined)?.keyId ?? "";
+  };
+  const lastId = await keyOf(KeyScope.ADMIN);
+  const last = { code: "FAILED_PRECONDITION", reason: "LAST_ADMIN_KEY", metadata: { key_id: lastId } };
+  await expect(only.unary(revokeKey, { keyId: lastId })).rejects.toMatchObject(last);
+  // Others are no admin's, or are not in force.
+  await only.unary(revokeKey, { keyId: (await only.unary(createKey, { name: "r", scopes: [KeyScope.READER] })).key?.keyId ?? "" });
+  const { key: expired } = await only.unary(createKey, { name: "old", scopes: [KeyScope.ADMIN] });
+  await withClient(server.database.superuserUrl, (client) =>
+    client.query("UPDATE api_key SET expires_utc = now() - interval '1 s' WHERE key_id = $1", [expired?.keyId]),
+  );
+  await expect(only.unary(revokeKey, { keyId: lastId })).rejects.toMatchObject(last);
+  await only.unary(revokeKey, { keyId: expired?.keyId ?? "" });
+
+  for (let round = 0; round < 5; round += 1) {
+    const { keys } = await only.unary(listKeys, {});
+    const mine = keys.find(({ scopes, revokeTime }) => scopes.includes(KeyScope.ADMIN) && revokeTime === undefined);
+    const { key: second, secret } = await only.unary(createKey, { name: `second ${round}`, scopes: [KeyScope.ADMIN] });
+    const other = connect(secret);
+    const pair = await Promise.allSettled([
+      only.unary(revokeKey, { keyId: second?.keyId ?? "" }),
+      other.unary(revokeKey, { keyId: mine?.keyId ?? "" }),
+    ]);
+    other.close();
+    const inForce = await withClient(server.database.superuserUrl, (client) =>
+      client.query("SELECT FROM api_key WHERE tenant_id = $1 AND 'admin' = ANY (scopes) AND revoked_utc IS NULL", [tenant.tenantId]),
+    );
+    expect(inForce.rowCount).toBe(1);
+    expect(pair.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    // For the next round the first key is back.
+    await withClient(server.database.superuserUrl, async (client) => {
+      await client.query("UPDATE api_key SET revoked_utc = CASE WHEN key_id = $2 THEN NULL ELSE now() END WHERE tenant_id = $1", [
+        tenant.tenantId,
+        lastId,
+      ]);
+    });
+  }
+  only.close();
+});
+
 test("keys of other tenants cannot be revoked", async () => {
   const other = await createTestTenant(server.database);
   const { rows } = await withClient(server.database.superuserUrl, (client) =>

@@ -33,7 +33,8 @@ export function tenantService({ pool }: ServerDeps): ServiceImpl<typeof TenantSe
       return { keys: (await keys.listKeys(pool, caller(context).tenantId)).map(toApiKey) };
     },
     async revokeKey({ keyId }, context) {
-      return { key: toApiKey(await keys.revokeKey(pool, caller(context).tenantId, keyId)) };
+      const { tenantId, callerId } = caller(context);
+      return { key: toApiKey(await keys.revokeKey(pool, tenantId, callerId, keyId)) };
     },
   };
 }

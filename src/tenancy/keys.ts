@@ -4,6 +4,7 @@ import type { ClientBase, Pool, PoolClient } from "pg";
 import { toDomainError } from "../db/errors.js";
 import { inTenant, readTenant } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
+import { isTokenCaller } from "./actor.js";
 import { assertName, invalidField, parseUuid } from "./validate.js";
 
 export const keyScopes = ["agent", "operator", "reader", "admin"] as const;
@@ -72,21 +73,38 @@ export async function listKeys(pool: Pool, tenantId: string): Promise<ApiKey[]> 
   });
 }
 
-/** Revokes a key; a second time changes nothing. Throws NOT_FOUND. */
-export async function revokeKey(pool: Pool, tenantId: string, keyId: string): Promise<ApiKey> {
+/**
+ * Revokes a key; a second time changes nothing. Throws NOT_FOUND, and FAILED_PRECONDITION when a key would be the tenant's last one in force of
+ * scope admin: then nobody could make another. Who calls by a token (`callerId`) still can, and may.
+ */
+export async function revokeKey(pool: Pool, tenantId: string, callerId: string, keyId: string): Promise<ApiKey> {
   const id = parseUuid("key_id", keyId);
-  const key = await inTenant(pool, tenantId, async (client) => {
+  return inTenant(pool, tenantId, async (client) => {
+    if (!isTokenCaller(callerId)) await assertAnotherAdmin(client, tenantId, id);
     const { rows } = await client.query<ApiKey>(
       `UPDATE api_key SET revoked_utc = coalesce(revoked_utc, now()) WHERE tenant_id = $1 AND key_id = $2
        RETURNING key_id, name, scopes, created_utc, expires_utc, revoked_utc`,
       [tenantId, id],
     );
-    return rows[0];
-  });
-  if (key === undefined) {
+    const [key] = rows;
+    if (key !== undefined) return key;
     throw new DomainError("NOT_FOUND", `There is no key ${id}. ListKeys shows those there are.`, { reason: "KEY_NOT_FOUND" });
-  }
-  return key;
+  });
+}
+
+/** Locks the admin keys: of two that revoke each other, the second sees what the first has done. */
+async function assertAnotherAdmin(client: PoolClient, tenantId: string, keyId: string): Promise<void> {
+  const { rows } = await client.query<{ key_id: string }>(
+    `SELECT key_id FROM api_key WHERE tenant_id = $1 AND 'admin' = ANY (scopes) AND revoked_utc IS NULL AND (expires_utc IS NULL OR expires_utc > now())
+     ORDER BY key_id FOR UPDATE`,
+    [tenantId],
+  );
+  if (rows.length !== 1 || rows[0]?.key_id !== keyId) return;
+  throw new DomainError(
+    "FAILED_PRECONDITION",
+    `Key ${keyId} is the tenant's last one with the scope admin: without it nobody could make keys any more. Make another admin key first, and revoke this one with it.`,
+    { reason: "LAST_ADMIN_KEY", metadata: { key_id: keyId } },
+  );
 }
 
 /** Whom a secret stands for; undefined when it is unknown, revoked or expired. Asks the database each time: a revocation counts at once. */

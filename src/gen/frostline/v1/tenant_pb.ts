@@ -379,7 +379,8 @@ export const TenantService: GenService<{
     output: typeof ListKeysResponseSchema;
   },
   /**
-   * Effective for the next call. NOT_FOUND when there is no such key. Scope: admin.
+   * Effective for the next call. NOT_FOUND when there is no such key, FAILED_PRECONDITION (LAST_ADMIN_KEY) when it is the tenant's
+   * last one in force of scope admin and the caller is no token's: make another first. Scope: admin.
    *
    * @generated from rpc frostline.v1.TenantService.RevokeKey
    */
