@@ -5,6 +5,7 @@ import { migrate } from "../src/db/migrate.js";
 import { inTenant } from "../src/db/tenant.js";
 import { eraseNow, listErasures } from "../src/retention/erasures.js";
 import { requestPersonErasure, requestShareErasure, requestTenantErasure } from "../src/retention/request-erasure.js";
+import { tokenCallerId } from "../src/tenancy/actor.js";
 import type { RunningCluster } from "./support/cluster.js";
 import { type IngestFixture, ingestFixture } from "./support/ingest.js";
 import { runMaintenance } from "./support/maintenance.js";
@@ -161,6 +162,32 @@ function eraseTests(create: () => Promise<TestDatabase>): void {
     await expect(direct).rejects.toThrow();
     await fixture.close();
     await other.fixture.close();
+  }, 60_000);
+
+  test("whatever name a log has can be asked for, however long and odd; what none can have is refused", async () => {
+    const { tenantId } = await createTestTenant(database);
+    const fixture = await ingestFixture(database, tenantId);
+    const shareId = await fixture.createShare("logged");
+    const { pool } = fixture.context;
+    const names = ["x".repeat(1000), "🎬".repeat(500), "DOMAIN\\ann\tb\r\n", " ", tokenCallerId("i".repeat(255), "s".repeat(255))];
+    await fixture.look(
+      "INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, source, actor) SELECT $1, 'access', $2, 1, 'test', name FROM unnest($3::text[]) AS name",
+      [tenantId, shareId, names],
+    );
+    for (const [at, name] of names.entries()) {
+      await requestPersonErasure(pool, { tenantId, callerId }, name);
+      await eraseNow(pool, tenantId, signal);
+      expect(await fixture.look("SELECT count(actor)::integer AS named FROM audit_log WHERE tenant_id = $1", [tenantId])).toEqual([
+        { named: names.length - at - 1 },
+      ]);
+    }
+    for (const name of ["", "x".repeat(1001), "a\0b"]) {
+      await expect(requestPersonErasure(pool, { tenantId, callerId }, name)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        metadata: { field: "name" },
+      });
+    }
+    await fixture.close();
   }, 60_000);
 
   test("a tenant goes from every table, and what another has stays", async () => {

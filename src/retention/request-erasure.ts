@@ -6,10 +6,10 @@ import { lockShare } from "../ingest/locks.js";
 import { actorOf } from "../tenancy/actor.js";
 import { requireShare } from "../tenancy/shares.js";
 import { listTenants } from "../tenancy/tenants.js";
-import { assertName, parseUuid } from "../tenancy/validate.js";
+import { invalidField, parseUuid } from "../tenancy/validate.js";
 
-/** Who came with a token is recorded by its issuer and subject, of 255 characters each. */
-const personCharsAtMost = 520;
+/** The longest name of a user that an audit trail's events are stored with; who came with a token is recorded in fewer. */
+const personCharsAtMost = 1000;
 
 /** Who asks. */
 export interface Requester {
@@ -59,9 +59,17 @@ async function assertNothingTiered(client: ClientBase, tenantId: string, shareId
   );
 }
 
+/** Throws unless a log can have it: whatever a trail calls its users, control characters and all. */
+function assertPerson(name: string): void {
+  const { length } = [...name];
+  if (length === 0) throw invalidField("name", "is empty.");
+  if (length > personCharsAtMost) throw invalidField("name", `has ${length} characters; no log has one of more than ${personCharsAtMost}.`);
+  if (name.includes("\0")) throw invalidField("name", "has a NUL character, which no log has.");
+}
+
 /** Returns the erasure's id. Throws INVALID_ARGUMENT. */
 export async function requestPersonErasure(pool: Pool, { tenantId, callerId }: Requester, name: string): Promise<bigint> {
-  assertName("name", name, personCharsAtMost);
+  assertPerson(name);
   return inTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ erasure_id: bigint }>(
       "INSERT INTO erasure (tenant_id, kind, pending_name, requested_by) VALUES ($1, 'PERSON', $2, $3) RETURNING erasure_id",

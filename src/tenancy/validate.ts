@@ -10,11 +10,11 @@ export function invalidField(field: string, problem: string): DomainError {
   return new DomainError("INVALID_ARGUMENT", `${field} ${problem}`, { reason: "INVALID_FIELD", metadata: { field } });
 }
 
-/** Throws unless `text` is a name: 1 to 200 characters, or as many as are told, none of them a control character. */
-export function assertName(field: string, text: string, charsAtMost = nameCharsAtMost): void {
+/** Throws unless `text` is a name: 1 to 200 characters, none of them a control character. */
+export function assertName(field: string, text: string): void {
   const { length } = [...text];
   if (length === 0) throw invalidField(field, "is empty.");
-  if (length > charsAtMost) throw invalidField(field, `has ${length} characters; at most ${charsAtMost} are allowed.`);
+  if (length > nameCharsAtMost) throw invalidField(field, `has ${length} characters; at most ${nameCharsAtMost} are allowed.`);
   if (control.test(text)) throw invalidField(field, "has a control character.");
 }
 
