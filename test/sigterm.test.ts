@@ -4,10 +4,10 @@ import { createClient } from "../src/agent/client.js";
 import { runScan } from "../src/agent/push.js";
 import { type Chunk, ScanMode, ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
-import { Health, HealthCheckResponse_ServingStatus as Status } from "../src/gen/grpc/health/v1/health_pb.js";
 import { liveFiles, violationsOf } from "./support/audited-share.js";
 import { deliver, expectOutcome, trailShare } from "./support/audited-trail.js";
 import { type GeneratedTrail, generateTrail, writeTrail } from "./support/generated-trail.js";
+import { watchHealth } from "./support/health.js";
 import { withClient } from "./support/postgres.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { type SpawnedServer, spawnServer } from "./support/server.js";
@@ -72,13 +72,6 @@ async function createShares(): Promise<void> {
   client.close();
 }
 
-/** Resolves once the server says that it takes no more. */
-async function untilNotServing(): Promise<void> {
-  const client = createClient({ server: first.address, key: "" });
-  for await (const { status } of client.serverStream(Health.method.watch, {})) if (status === Status.NOT_SERVING) break;
-  client.close();
-}
-
 test("it exits 0 in time, agents go on with a second server, and all is as it should be", { timeout: 120_000 }, async () => {
   await createShares();
   const shares = await Promise.all(Array.from({ length: trails }, () => trailShare(first, trail)));
@@ -108,7 +101,7 @@ test("it exits 0 in time, agents go on with a second server, and all is as it sh
       return rows[0]?.n;
     };
     await expect.poll(held, { timeout: 20_000 }).toBeGreaterThanOrEqual(trails);
-    const notServing = untilNotServing();
+    const { notServing } = await watchHealth(first.address);
     const startMs = performance.now();
     process.kill(first.pid, "SIGTERM");
     await notServing;
