@@ -3,20 +3,20 @@ import type { ClientBase } from "pg";
 import { plainArray } from "../../db/array-literals.js";
 import { pathDigest } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
+import { RecentIds } from "./recent-ids.js";
 
-/** Some 100 bytes each. */
-const pathsAtMost = 200_000;
+/** Half of what is remembered: some 130 bytes each, with paths of 40 characters. */
+const pathsAtMost = 250_000;
 
 export class DirectoryCache {
-  readonly #byShare = new Map<bigint, Map<string, bigint>>();
-  #paths = 0;
+  readonly #recent = new RecentIds(pathsAtMost);
 
   /** Ids of those of `paths` that have a row. */
   async find(client: ClientBase, share: ShareRef, paths: Set<string>): Promise<ReadonlyMap<string, bigint>> {
-    const known = this.#of(share);
+    const known = this.#recent.of(share.shareId);
     const byDigest = new Map<string, string[]>();
     for (const path of paths) {
-      if (known.has(path)) continue;
+      if (this.#recent.has(known, share.shareId, path)) continue;
       const digest = pathDigest(path, share.caseSensitive);
       byDigest.set(digest, [...(byDigest.get(digest) ?? []), path]);
     }
@@ -25,32 +25,16 @@ export class DirectoryCache {
       "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
       [share.tenantId, share.shareId, plainArray([...byDigest.keys()])],
     );
-    for (const { dir_id, path_digest } of rows) for (const path of byDigest.get(path_digest) ?? []) this.#add(known, path, dir_id);
+    for (const { dir_id, path_digest } of rows) for (const path of byDigest.get(path_digest) ?? []) this.#recent.add(known, path, dir_id);
     return known;
   }
 
   /** The same, and `make` makes what has no row. */
   async findOrMake(share: ShareRef, paths: string[], make: (paths: string[]) => Promise<bigint[]>): Promise<ReadonlyMap<string, bigint>> {
-    const known = this.#of(share);
-    const unknown = paths.filter((path) => !known.has(path));
+    const known = this.#recent.of(share.shareId);
+    const unknown = paths.filter((path) => !this.#recent.has(known, share.shareId, path));
     const ids = unknown.length === 0 ? [] : await make(unknown);
-    for (const [at, path] of unknown.entries()) this.#add(known, path, ids[at] as bigint);
+    for (const [at, path] of unknown.entries()) this.#recent.add(known, path, ids[at] as bigint);
     return known;
-  }
-
-  /** Emptied when all together have grown too large; what a caller holds stays as it is. */
-  #of(share: ShareRef): Map<string, bigint> {
-    if (this.#paths > pathsAtMost) {
-      this.#byShare.clear();
-      this.#paths = 0;
-    }
-    const known = this.#byShare.get(share.shareId) ?? new Map<string, bigint>();
-    this.#byShare.set(share.shareId, known);
-    return known;
-  }
-
-  #add(known: Map<string, bigint>, path: string, dirId: bigint): void {
-    known.set(path, dirId);
-    this.#paths += 1;
   }
 }
