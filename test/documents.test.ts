@@ -17,6 +17,7 @@ const pages = [
   "docs/warming.md",
   "docs/tiering.md",
   "docs/operations.md",
+  "docs/backup.md",
   "docs/retention.md",
   "docs/webhooks.md",
   "docs/secrets.md",

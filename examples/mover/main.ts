@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import * as path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { bringBack, findOrphans } from "./orphans.js";
 import { runMover } from "./run.js";
 
 const usage = `Usage: tsx examples/mover/main.ts --share NAME --root DIR [options]
@@ -15,6 +16,8 @@ const usage = `Usage: tsx examples/mover/main.ts --share NAME --root DIR [option
   --lease-seconds N      default 300; renewed while a file is copied
   --workers N            files at once, default 4
   --follow SECONDS       look again after so many seconds, until it is stopped; without it, until nothing is left
+  --orphans              moves nothing: lists stubs that the server does not know, as after its database was set back (key of scope reader)
+  --bring-back           with --orphans: puts their content back in their place
 `;
 
 const { values } = parseArgs({
@@ -27,6 +30,8 @@ const { values } = parseArgs({
     "lease-seconds": { type: "string", default: "300" },
     workers: { type: "string", default: "4" },
     follow: { type: "string" },
+    orphans: { type: "boolean", default: false },
+    "bring-back": { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -56,6 +61,7 @@ async function main(): Promise<void> {
     log: (message: string) => void process.stderr.write(`${message}\n`),
     signal: stop.signal,
   };
+  if (values.orphans) return handleOrphans(options);
   do {
     const moved = await runMover(options);
     process.stdout.write(`${JSON.stringify(moved)}\n`);
@@ -63,6 +69,17 @@ async function main(): Promise<void> {
     if (values.follow === undefined) return;
     await delay(whole("follow", values.follow) * 1000, undefined, { signal: stop.signal }).catch(() => {});
   } while (!stop.signal.aborted);
+}
+
+/** One line of JSON for each. */
+async function handleOrphans(options: Parameters<typeof findOrphans>[0]): Promise<void> {
+  for (const orphan of await findOrphans(options)) {
+    if (values["bring-back"]) await bringBack(orphan, options.root, options.signal);
+    const { tierId, objectUri } = orphan.stub;
+    process.stdout.write(
+      `${JSON.stringify({ file: orphan.file, tierId: String(tierId), objectUri, broughtBack: values["bring-back"] })}\n`,
+    );
+  }
 }
 
 await main().catch((error: Error) => {

@@ -5,7 +5,7 @@ import type { TierClaim } from "../../src/gen/frostline/v1/tier_pb.js";
 import { isUntouched, listNames, type Stats, statFile, syncDirectory } from "./files.js";
 
 /** Agents leave this directory out; it is on the share, so that what was made in it takes a file's place by a rename. */
-const workDirectoryName = ".frostline";
+export const workDirectoryName = ".frostline";
 
 /** Where a claim's own files are; nobody else's have these names. */
 export async function workFile(

@@ -1,0 +1,42 @@
+/** Backups of a test's database, and databases that are restored from them. */
+import { execFile } from "node:child_process";
+import * as path from "node:path";
+import { promisify } from "node:util";
+import { inject } from "vitest";
+import { createEmptyDatabase, type TestDatabase, withClient } from "./postgres.js";
+
+const run = promisify(execFile);
+const timeoutMs = 60_000;
+
+/** Major version of the pg_dump on the PATH; undefined: there is none. */
+export async function pgDumpVersion(): Promise<number | undefined> {
+  try {
+    const { stdout } = await run("pg_dump", ["--version"]);
+    return Number(/ (\d+)/.exec(stdout)?.[1]);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** A role as docs/backup.md makes it; returns the URL that it dumps the database by. */
+export async function createBackupRole(database: TestDatabase): Promise<string> {
+  await withClient(database.superuserUrl, (client) =>
+    client.query("CREATE ROLE frostline_backup LOGIN BYPASSRLS PASSWORD 'for-tests'; GRANT pg_read_all_data TO frostline_backup"),
+  );
+  return Object.assign(new URL(database.superuserUrl), { username: "frostline_backup", password: "for-tests" }).href;
+}
+
+/** pg_dump, while others work in the database. */
+export async function dump(url: string, directory: string): Promise<string> {
+  const file = path.join(directory, "frostline.dump");
+  await run("pg_dump", ["--format=custom", `--file=${file}`, url], { timeout: timeoutMs });
+  return file;
+}
+
+/** Into a new database on the run's server. */
+export async function restore(file: string): Promise<TestDatabase> {
+  const database = await createEmptyDatabase(inject("cluster"));
+  await run("pg_restore", ["--exit-on-error", `--dbname=${database.superuserUrl}`, file], { timeout: timeoutMs });
+  return database;
+}
