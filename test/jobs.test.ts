@@ -157,6 +157,37 @@ describe("what is due", () => {
     expect(await state()).toMatchObject({ state: "DONE", server: "test/1", failuresInRow: 0 });
   });
 
+  test.each(["DONE", "FAILED"])("a run that is asked for while the job runs follows it, once, however it ends: %s", async (outcome) => {
+    await look("UPDATE background_job SET next_due_utc = now() WHERE job = 'retention'");
+    const asking = {
+      name: "retention",
+      async run() {
+        // Longer ago than another server waits before it takes over: nothing but the request makes a run due.
+        await look(
+          "UPDATE background_job SET started_utc = started_utc - interval '1 day', next_due_utc = now() - interval '1 s' WHERE job = 'retention'",
+        );
+        await requestRun(pools.query, jobNames, "retention");
+        await requestRun(pools.query, jobNames, "retention");
+        if (outcome === "FAILED") throw new Error("broken");
+        return {};
+      },
+    };
+    await runJob(options(), asking);
+    expect((await listRuns(pools.query, ["retention"]))[0]).toMatchObject({ state: outcome });
+    expect(await due()).toContain("retention");
+    const quiet = {
+      name: "retention",
+      async run() {
+        await look(
+          "UPDATE background_job SET started_utc = started_utc - interval '1 day', next_due_utc = now() - interval '1 s' WHERE job = 'retention'",
+        );
+        return {};
+      },
+    };
+    expect(await runJob(options(), quiet)).toHaveProperty("done");
+    expect(await due()).not.toContain("retention");
+  });
+
   test("a run is seen as running while it lasts", async () => {
     await look("UPDATE background_job SET next_due_utc = now() WHERE job = 'retention'");
     const seen: unknown[] = [];

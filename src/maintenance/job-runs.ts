@@ -75,15 +75,15 @@ export async function beginRun(client: ClientBase, job: string, runId: string, r
   return rowCount === 1;
 }
 
-/** Nothing when another run has begun since. Returns how often it has failed in a row. */
+/** Nothing when another run has begun since. One that was asked for meanwhile is due at once (see requestRun). Returns how often it has failed in a row. */
 export async function endRun(client: ClientBase | Pool, job: string, runId: string, { intervalMs }: Runner, ended: Ended): Promise<number> {
   const failed = ended.outcome === "FAILED";
   const { rows } = await client.query<{ failures: number }>(
     `UPDATE background_job SET ended_utc = now(), outcome = $3, error = $4, rows_done = $5,
        succeeded_utc = CASE WHEN $3 = 'DONE' THEN now() ELSE succeeded_utc END,
        failures_in_row = CASE $3 WHEN 'DONE' THEN 0 WHEN 'FAILED' THEN failures_in_row + 1 ELSE failures_in_row END,
-       next_due_utc = now() + interval '1 ms' * CASE $3
-         WHEN 'DONE' THEN $6::float8 WHEN 'FAILED' THEN least($6::float8, $7 * 2 ^ least(failures_in_row, 20)) ELSE 0 END
+       next_due_utc = now() + interval '1 ms' * CASE WHEN next_due_utc <= started_utc THEN 0 ELSE CASE $3
+         WHEN 'DONE' THEN $6::float8 WHEN 'FAILED' THEN least($6::float8, $7 * 2 ^ least(failures_in_row, 20)) ELSE 0 END END
      WHERE job = $1 AND run_id = $2 RETURNING failures_in_row AS failures`,
     [job, runId, ended.outcome, failed ? ended.error : null, failed ? 0 : ended.rows, intervalMs, retryMs],
   );
@@ -108,13 +108,20 @@ export async function listRuns(pool: Pool, names: readonly string[]): Promise<Jo
   return rows;
 }
 
-/** Has it run as soon as a server looks. Throws NOT_FOUND. */
+/**
+ * Has it run as soon as a server looks; while it runs, once more afterwards: what it has been through already may be what is meant. Throws
+ * NOT_FOUND.
+ */
 export async function requestRun(pool: Pool, names: readonly string[], job: string): Promise<void> {
   if (!names.includes(job)) {
     throw new DomainError("NOT_FOUND", `There is no background job ${JSON.stringify(job)}. There are: ${names.join(", ")}.`, {
       reason: "JOB_NOT_FOUND",
     });
   }
-  // One that has never run is due in any case.
-  await pool.query("UPDATE background_job SET next_due_utc = now() WHERE job = $1 AND next_due_utc > now()", [job]);
+  // One that has never run is due in any case. Of one that runs, its begin: no run sets that itself, and its end looks for it.
+  await pool.query(
+    `UPDATE background_job SET next_due_utc = CASE WHEN ended_utc IS NULL THEN started_utc ELSE now() END
+     WHERE job = $1 AND (next_due_utc > now() OR (ended_utc IS NULL AND next_due_utc > started_utc))`,
+    [job],
+  );
 }

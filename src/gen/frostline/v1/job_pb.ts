@@ -223,7 +223,8 @@ export const JobService: GenService<{
     output: typeof ListJobsResponseSchema;
   },
   /**
-   * Makes a job due: within 10 seconds a server runs it, unless one is running jobs; then after those. Returns the job as it was before.
+   * Makes a job due: within 10 seconds a server runs it, unless one is running jobs; then after those, and this one, if it is under way, once more.
+   * Returns the job as it was before.
    * NOT_FOUND when there is no such job. Scope: admin of the platform tenant.
    *
    * @generated from rpc frostline.v1.JobService.RunJob
