@@ -1,6 +1,7 @@
 /** The server's settings. Nothing else reads the environment. */
 import * as path from "node:path";
 import { z } from "zod";
+import { type LimitSettings, limitEnvironment, limitSettings } from "./config-limits.js";
 import { type TokenSettings, tokenEnvironment, tokenSettings } from "./config-tokens.js";
 import { type WebhookSettings, webhookEnvironment, webhookSettings } from "./config-webhooks.js";
 import { withPasswordFile } from "./database-url.js";
@@ -18,6 +19,7 @@ export interface Config {
   /** Absolute. Keys that tenants' data keys are wrapped with; undefined: one that an embedded database gets by itself, or none. */
   masterKeyFile: string | undefined;
   webhooks: WebhookSettings;
+  limits: LimitSettings;
   /** The port for probes, metrics and calls over HTTP/1.1; undefined: none. */
   httpListen: ListenAddress | undefined;
   /** Absolute. Whoever reads the metrics has to know what is in it; undefined: they are open to whoever reaches the port. */
@@ -94,6 +96,7 @@ const environment = z.object({
   FROSTLINE_TLS_CLIENT_CA: z.string().optional(),
   ...tokenEnvironment,
   ...webhookEnvironment,
+  ...limitEnvironment,
   FROSTLINE_HTTP_LISTEN: z.string().transform(parseListen).optional(),
   FROSTLINE_METRICS_KEY_FILE: z
     .string()
@@ -139,6 +142,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     tokens: tokenSettings(settings),
     masterKeyFile: settings.FROSTLINE_MASTER_KEY_FILE,
     webhooks: webhookSettings(settings),
+    limits: limitSettings(settings),
     httpListen: settings.FROSTLINE_HTTP_LISTEN,
     metricsKeyFile: settings.FROSTLINE_METRICS_KEY_FILE,
     corsOrigins: settings.FROSTLINE_CORS_ORIGINS,

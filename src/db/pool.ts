@@ -6,6 +6,8 @@ const queryStatementTimeoutMs = 60_000;
 const queryLockTimeoutMs = 10_000;
 /** A look-up takes a millisecond; calls with the same key share it. */
 const authenticationConnections = 2;
+/** For cancelling statements that nobody waits for any more; closed when there are none for a while. */
+const cancellingConnections = 1;
 /** No answer to `SELECT 1` for so long, and the connection counts as lost. */
 const listenerQueryTimeoutMs = 10_000;
 const ingestLockTimeoutMs = 60_000;
@@ -56,7 +58,8 @@ export function createPools(url: string, options: PoolOptions): Pools {
     statement_timeout: options.statementTimeoutMs ?? queryStatementTimeoutMs,
     lock_timeout: options.lockTimeoutMs ?? queryLockTimeoutMs,
   };
-  const query = new TenantPool({ ...short, application_name: "frostline", max: options.queryPoolMax }, queryConnectTimeoutMs);
+  const cancelling = new pg.Pool({ ...short, application_name: "frostline-cancelling", max: cancellingConnections });
+  const query = new TenantPool({ ...short, application_name: "frostline", max: options.queryPoolMax }, queryConnectTimeoutMs, cancelling);
   const authentication = new pg.Pool({ ...short, application_name: "frostline-authentication", max: authenticationConnections });
   const ingest = new pg.Pool({
     ...common,
@@ -67,14 +70,15 @@ export function createPools(url: string, options: PoolOptions): Pools {
     // Staging tables are analyzed in each segment: a sample of 3,000 rows is enough to plan by.
     options: "-c default_statistics_target=10 -c jit=off",
   });
-  for (const pool of [query, authentication, ingest]) {
+  const all = [query, authentication, cancelling, ingest];
+  for (const pool of all) {
     pool.on("error", options.onIdleError);
     // A connection that breaks while in use, but between two statements, would end the process; the next statement tells.
     pool.on("connect", (client) => client.on("error", () => {}));
   }
-  const closed = [query, authentication, ingest].map(untilClosed);
+  const closed = all.map(untilClosed);
   const end = async () => {
-    await Promise.all([query.end(), authentication.end(), ingest.end()]);
+    await Promise.all(all.map((pool) => pool.end()));
     await Promise.all(closed.map((wait) => wait()));
   };
   const listener: pg.ClientConfig = {

@@ -7,6 +7,8 @@ import { FairQueue } from "../fairness/fair-queue.js";
 export interface Lent {
   client: pg.PoolClient;
   release(broken: boolean): void;
+  /** Cancels the statement that runs on it, over another connection. */
+  cancel(): Promise<unknown>;
 }
 
 /** One tenant, however many calls it makes, leaves this part of the pool to others, so that their short calls need not wait for the end of its long ones. */
@@ -15,10 +17,12 @@ const leftToOthers = 0.25;
 export class TenantPool extends pg.Pool {
   readonly #turns: FairQueue;
   readonly #waitMs: number;
+  readonly #cancelling: pg.Pool;
 
-  /** `waitMs`: a caller that has waited so long is told UNAVAILABLE. */
-  constructor(config: pg.PoolConfig & { max: number }, waitMs: number) {
+  /** `waitMs`: a caller that has waited so long is told UNAVAILABLE. `cancelling`: connections for cancelling what runs on those of this pool. */
+  constructor(config: pg.PoolConfig & { max: number }, waitMs: number, cancelling: pg.Pool) {
     super(config);
+    this.#cancelling = cancelling;
     const { max } = config;
     this.#turns = new FairQueue({ places: max, groupAtMost: Math.max(1, max - Math.ceil(max * leftToOthers)) });
     this.#waitMs = waitMs;
@@ -29,25 +33,27 @@ export class TenantPool extends pg.Pool {
     return this.#turns.waiting + this.waitingCount;
   }
 
-  /** Throws UNAVAILABLE, and pg's errors. */
-  async connectFor(tenantId: string): Promise<Lent> {
-    const giveBack = this.#turns.tryTake(tenantId) ?? (await this.#wait(tenantId));
+  /** Throws UNAVAILABLE, the signal's reason when it aborts before the tenant's turn, and pg's errors. */
+  async connectFor(tenantId: string, signal?: AbortSignal): Promise<Lent> {
+    signal?.throwIfAborted();
+    const giveBack = this.#turns.tryTake(tenantId) ?? (await this.#wait(tenantId, signal));
     try {
       const client = await this.connect();
       const release = (broken: boolean) => {
         client.release(broken);
         giveBack();
       };
-      return { client, release };
+      return { client, release, cancel: () => cancel(this.#cancelling, client) };
     } catch (error) {
       giveBack();
       throw error;
     }
   }
 
-  #wait(tenantId: string): Promise<() => void> {
-    return this.#turns.take(tenantId, AbortSignal.timeout(this.#waitMs)).catch((error) => {
-      throw busy(error);
+  #wait(tenantId: string, signal: AbortSignal | undefined): Promise<() => void> {
+    const timeout = AbortSignal.timeout(this.#waitMs);
+    return this.#turns.take(tenantId, signal === undefined ? timeout : AbortSignal.any([timeout, signal])).catch((error) => {
+      throw signal?.aborted ? error : busy(error);
     });
   }
 }
@@ -61,8 +67,13 @@ function busy(cause: unknown): DomainError {
 }
 
 /** A connection for a transaction of the tenant, in its turn if the pool has turns. */
-export async function connectFor(pool: pg.Pool, tenantId: string): Promise<Lent> {
-  if (pool instanceof TenantPool) return pool.connectFor(tenantId);
+export async function connectFor(pool: pg.Pool, tenantId: string, signal?: AbortSignal): Promise<Lent> {
+  if (pool instanceof TenantPool) return pool.connectFor(tenantId, signal);
   const client = await pool.connect();
-  return { client, release: (broken) => client.release(broken) };
+  return { client, release: (broken) => client.release(broken), cancel: () => cancel(pool, client) };
+}
+
+/** Of a role's own connections it may cancel each. */
+function cancel(pool: pg.Pool, client: pg.PoolClient): Promise<unknown> {
+  return pool.query("SELECT pg_cancel_backend($1)", [(client as pg.PoolClient & { processID: number }).processID]);
 }

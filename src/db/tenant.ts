@@ -1,5 +1,7 @@
 /** Transactions that act for one tenant. */
 import type { Pool, PoolClient } from "pg";
+import { callSignal } from "./call-signal.js";
+import { cancelOnAbort } from "./cancel.js";
 import { toDomainError } from "./errors.js";
 import { connectFor } from "./tenant-pool.js";
 
@@ -13,7 +15,8 @@ export function beginFor(tenantId: string, mode: "READ WRITE" | "READ ONLY" = "R
 
 /**
  * Runs `work` in one transaction of the tenant, READ COMMITTED, and commits it.
- * Any error rolls back and is rethrown, database errors as DomainError.
+ * Any error rolls back and is rethrown, database errors as DomainError. When the call that this is part of is cancelled, or its
+ * deadline is over, the running statement is cancelled and the call's reason thrown (see call-signal.ts).
  */
 export async function inTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
   return transact(pool, tenantId, beginFor(tenantId), work);
@@ -25,23 +28,28 @@ export async function readTenant<T>(pool: Pool, tenantId: string, work: (client:
 }
 
 async function transact<T>(pool: Pool, tenantId: string, begin: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const { client, release } = await connectFor(pool, tenantId).catch((error) => {
-    throw toDomainError(error);
+  const signal = callSignal();
+  const { client, release, cancel } = await connectFor(pool, tenantId, signal).catch((error) => {
+    throw signal?.aborted ? signal.reason : toDomainError(error);
   });
+  const cancelling = signal && cancelOnAbort(signal, cancel);
   let broken = true;
   try {
     await client.query(begin);
     const result = await work(client);
+    signal?.throwIfAborted();
     await client.query("COMMIT");
     broken = false;
     return result;
   } catch (error) {
+    await cancelling?.over();
     broken = await client.query("ROLLBACK").then(
       () => false,
       () => true,
     );
-    throw toDomainError(error);
+    throw signal?.aborted ? signal.reason : toDomainError(error);
   } finally {
+    await cancelling?.over();
     release(broken);
   }
 }

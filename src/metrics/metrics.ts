@@ -1,6 +1,7 @@
 /** What a server counts and measures of itself, for Prometheus. Each server has a registry of its own: tests run several. */
 import type { Pool } from "pg";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { TenantPool } from "../db/tenant-pool.js";
 import { IngestMetrics } from "./ingest-metrics.js";
 import { TierMetrics } from "./tier-metrics.js";
 
@@ -33,6 +34,12 @@ export class Metrics {
     name: "frostline_refused_calls_total",
     help: "Calls refused for want of a valid key, certificate or scope, by reason.",
     labelNames: ["reason"] as const,
+    registers: [this.registry],
+  });
+  readonly limited = new Counter({
+    name: "frostline_limited_calls_total",
+    help: "Calls refused before they began, because a limit was met, by reason and by whose limit it was.",
+    labelNames: ["reason", "of"] as const,
     registers: [this.registry],
   });
   readonly issuerKeyReads = new Counter({
@@ -110,7 +117,7 @@ export class Metrics {
         for (const [name, pool] of Object.entries(pools)) {
           this.set({ pool: name, state: "idle" }, pool.idleCount);
           this.set({ pool: name, state: "in_use" }, pool.totalCount - pool.idleCount);
-          this.set({ pool: name, state: "waiting" }, pool.waitingCount);
+          this.set({ pool: name, state: "waiting" }, pool instanceof TenantPool ? pool.waitingCalls : pool.waitingCount);
         }
       },
     });

@@ -27,6 +27,8 @@ export function caller(context: HandlerContext): CallContext {
 export interface ServerDeps {
   /** For everything but merging scans. */
   pool: Pool;
+  /** For looking callers up, before it is known who they are. */
+  authenticationPool: Pool;
   ingestPool: Pool;
   warmingFeed: WarmingFeed;
   webhooks: Webhooks;

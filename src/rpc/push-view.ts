@@ -29,6 +29,13 @@ export type PushAuditView = Message<"frostline.v1.PushAuditView"> & {
   message: { case: "open"; value: PushAuditRequest_Open } | { case: "batch"; value: Uint8Array } | { case: undefined; value?: undefined };
 };
 
+/** Whether the messages of a method are read as bytes, and so never as JSON. */
+export function takesBinaryOnly({ parent, name }: DescMethod): boolean {
+  return [ScanService.method.pushScan, AuditService.method.pushAudit].some(
+    (push) => push.name === name && push.parent.typeName === parent.typeName,
+  );
+}
+
 const contracts = [scanContract, auditContract];
 
 /** A message of `open`, as in the contract, or bytes. */

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { TLSSocket } from "node:tls";
 import { type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
-import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
   compressionGzip,
@@ -11,8 +11,9 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import type { Logger } from "../log.js";
-import { clientGone } from "../rpc/errors.js";
-import { peerKey } from "./peer.js";
+import { type Admit, admissionKey } from "./admission.js";
+import { type Peer, peerKey } from "./peer.js";
+import { inTime, isBroken, isStream, markGone, withoutBody } from "./request-body.js";
 
 export type NodeRequest = Http2ServerRequest | IncomingMessage;
 export type NodeResponse = Http2ServerResponse | ServerResponse;
@@ -30,6 +31,13 @@ export interface AdapterOptions {
   log: Logger;
   /** Callers must show a certificate. */
   clientCertificates: boolean;
+  admit: Admit;
+  /** Told of each request whose caller has shown a valid key or token. */
+  onKnown: (request: NodeRequest) => void;
+  /** Of a unary call that names no deadline. */
+  callDeadlineMs: number;
+  /** In which a request of one message must arrive. */
+  requestMs: number;
 }
 
 /** Answers gRPC, gRPC-Web and Connect requests; anything else is 404. */
@@ -52,27 +60,50 @@ export function createRequestHandler(options: AdapterOptions): RequestHandler {
       return;
     }
     // What ends up here is a client that went away in the middle of an answer.
-    respond(handler, request, response, options.clientCertificates).catch((error: unknown) => {
+    respond(handler, request, response, options).catch((error: unknown) => {
       options.log.debug({ err: error, method: handler.requestPath }, "an answer could not be sent");
     });
   };
 }
 
-async function respond(
-  handler: UniversalHandler,
-  request: NodeRequest,
-  response: NodeResponse,
-  clientCertificates: boolean,
-): Promise<void> {
-  // Of HTTP/2 this is a view of the connection's socket, which may have gone already.
-  const { remoteAddress, authorized, authorizationError } = request.socket as Partial<TLSSocket>;
-  const refused = clientCertificates && authorized !== true ? String(authorizationError ?? "NO_CERTIFICATE") : undefined;
-  const authorizations = countHeader(request, "authorization");
-  const context = createContextValues().set(peerKey, { address: remoteAddress, certificateRefused: refused, authorizations });
-  const call = universalRequestFromNodeRequest(request, response, undefined, context);
-  if (isStream(call.body)) call.body = markGone(call.body, () => isBroken(request));
+async function respond(handler: UniversalHandler, request: NodeRequest, response: NodeResponse, options: AdapterOptions): Promise<void> {
+  const closed = new Promise<void>((resolve) => void response.once("close", resolve));
+  const context = createContextValues().set(peerKey, peerOf(request, options.clientCertificates));
+  let call = universalRequestFromNodeRequest(request, response, undefined, context);
+  // What is no call is answered by the handler, and by no service.
+  if (handler.allowedMethods.includes(call.method) && handler.supportedContentType(call.header.get("content-type") ?? "")) {
+    const admitted = await options.admit(handler, call);
+    context.set(admissionKey, admitted);
+    if (admitted.place === undefined) call = withoutBody(call);
+    else {
+      void closed.then(() => admitted.place?.letGo());
+      if (admitted.caller !== undefined) options.onKnown(request);
+      prepare(handler, request, call, options);
+    }
+  }
   const answer = await handler(call);
   await universalResponseToNodeResponse(isStream(answer.body) ? { ...answer, body: markGone(answer.body) } : answer, response);
+}
+
+/** Of HTTP/2 the socket is a view of the connection's, which may have gone already. */
+function peerOf(request: NodeRequest, clientCertificates: boolean): Peer {
+  const { remoteAddress, authorized, authorizationError } = request.socket as Partial<TLSSocket>;
+  const refused = clientCertificates && authorized !== true ? String(authorizationError ?? "NO_CERTIFICATE") : undefined;
+  return { address: remoteAddress, certificateRefused: refused, authorizations: countHeader(request, "authorization") };
+}
+
+/** Sets the time that a call may take, and its request. */
+function prepare({ method }: UniversalHandler, request: NodeRequest, call: UniversalServerRequest, options: AdapterOptions): void {
+  const { header } = call;
+  if (method.methodKind === "unary") {
+    const grpc = header.get("content-type")?.startsWith("application/grpc") === true;
+    const name = grpc ? "grpc-timeout" : "connect-timeout-ms";
+    if (!header.has(name)) header.set(name, `${options.callDeadlineMs}${grpc ? "m" : ""}`);
+  }
+  if (!isStream(call.body)) return;
+  const body = markGone(call.body, () => isBroken(request));
+  const isOneMessage = method.methodKind === "unary" || method.methodKind === "server_streaming";
+  call.body = isOneMessage ? inTime(body, options.requestMs) : body;
 }
 
 /** `rawHeaders` has names and values in turn. */
@@ -80,38 +111,4 @@ function countHeader({ rawHeaders }: NodeRequest, name: string): number {
   let count = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) if (rawHeaders[index]?.toLowerCase() === name) count += 1;
   return count;
-}
-
-/**
- * Whatever ends the reading of a request, or is thrown into an answer, comes from the connection: the client has gone.
- * Marked here, because the same errors of Node's streams elsewhere mean that the database has. Of a stream that is reset,
- * the reading may also end as if all had been read; `broken` tells.
- */
-function markGone(body: AsyncIterable<Uint8Array>, broken: () => boolean = () => false): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]() {
-      const bytes = body[Symbol.asyncIterator]();
-      return {
-        async next() {
-          const result = await bytes.next().catch(gone);
-          return result.done === true && broken() ? gone(new Error("the request broke off")) : result;
-        },
-        throw: (error: unknown) => bytes.throw?.(clientGone(error)) ?? Promise.reject(clientGone(error)),
-        return: (value?: unknown) => bytes.return?.(value) ?? Promise.resolve({ done: true, value }),
-      };
-    },
-  };
-}
-
-/** While it is read to its end a stream is open: its answer is still to come. */
-function isBroken(request: NodeRequest): boolean {
-  return "stream" in request ? request.stream.closed || request.stream.destroyed : !request.complete;
-}
-
-function gone(error: unknown): never {
-  throw clientGone(error);
-}
-
-function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
-  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }

@@ -1,38 +1,62 @@
-/** Keeps HTTP/2 connections alive, drops dead ones, and sends old ones elsewhere. */
-import type { ServerHttp2Session } from "node:http2";
+/** Keeps HTTP/2 connections alive, drops dead ones, and sends old and idle ones elsewhere. */
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Logger } from "../log.js";
 
-export interface ConnectionTimes {
+export interface ConnectionLimits {
   /** Between two pings; a connection that has not answered one by the next is dropped. */
   keepaliveMs: number;
   /** After this a connection gets a GOAWAY: its calls go on, new ones need a new connection. */
   maxAgeMs: number;
+  /** ... and after this without a call. */
+  idleMs: number;
+  /** ... if none of its calls has shown a valid key or token: after this. */
+  unknownMs: number;
+  /** Of those, from one address. */
+  unknownPerAddress: number;
 }
 
 /** Servers that were started together must not send all their clients away together: ages differ by up to a tenth. */
 const ageSpread = 0.1;
+const idleCheckMs = 1000;
+
+interface Connection {
+  address: string;
+  /** A call on it has shown a valid key or token. */
+  known: boolean;
+  openCalls: number;
+  /** When the last call ended, or the connection was made, in ms. */
+  idleSinceMs: number;
+}
 
 export class Connections {
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sessions = new Map<ServerHttp2Session, Connection>();
   readonly #unanswered = new Set<ServerHttp2Session>();
-  readonly #pings: NodeJS.Timeout;
-  readonly #times: ConnectionTimes;
+  readonly #timers: NodeJS.Timeout[];
+  readonly #limits: ConnectionLimits;
   readonly #log: Logger;
 
-  constructor(times: ConnectionTimes, log: Logger) {
-    this.#times = times;
+  constructor(limits: ConnectionLimits, log: Logger) {
+    this.#limits = limits;
     this.#log = log;
-    this.#pings = setInterval(() => this.#pingAll(), times.keepaliveMs);
-    this.#pings.unref();
+    this.#timers = [setInterval(() => this.#pingAll(), limits.keepaliveMs), setInterval(() => this.#closeIdle(), idleCheckMs)];
+    for (const timer of this.#timers) timer.unref();
   }
 
   get size(): number {
     return this.#sessions.size;
   }
 
+  /** Drops the connection if its address has too many that nobody is known of. */
   add(session: ServerHttp2Session): void {
-    this.#sessions.add(session);
-    const ageMs = this.#times.maxAgeMs * (1 - Math.random() * ageSpread);
+    const address = session.socket.remoteAddress ?? "";
+    const unknown = [...this.#sessions.values()].filter((other) => !other.known && other.address === address);
+    if (unknown.length >= this.#limits.unknownPerAddress) {
+      this.#log.debug({ peer: address }, "an address has too many connections without a valid key: one is dropped");
+      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return;
+    }
+    this.#sessions.set(session, { address, known: false, openCalls: 0, idleSinceMs: performance.now() });
+    const ageMs = this.#limits.maxAgeMs * (1 - Math.random() * ageSpread);
     const old = setTimeout(() => session.close(), ageMs);
     old.unref();
     session.once("close", () => {
@@ -42,18 +66,47 @@ export class Connections {
     });
   }
 
+  /** A call has come in. */
+  called(stream: ServerHttp2Stream): void {
+    const connection = this.#of(stream);
+    if (connection === undefined) return;
+    connection.openCalls += 1;
+    stream.once("close", () => {
+      connection.openCalls -= 1;
+      connection.idleSinceMs = performance.now();
+    });
+  }
+
+  /** ... and its key or token is valid. */
+  known(stream: ServerHttp2Stream): void {
+    const connection = this.#of(stream);
+    if (connection !== undefined) connection.known = true;
+  }
+
   /** GOAWAY to all; calls in progress go on. */
   sendAway(): void {
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions.keys()) session.close();
   }
 
   destroy(): void {
-    clearInterval(this.#pings);
-    for (const session of this.#sessions) session.destroy();
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const session of this.#sessions.keys()) session.destroy();
+  }
+
+  /** undefined: it has gone. */
+  #of(stream: ServerHttp2Stream): Connection | undefined {
+    return this.#sessions.get(stream.session as ServerHttp2Session);
+  }
+
+  #closeIdle(): void {
+    for (const [session, { known, openCalls, idleSinceMs }] of this.#sessions) {
+      const { idleMs, unknownMs } = this.#limits;
+      if (openCalls === 0 && performance.now() - idleSinceMs > (known ? idleMs : unknownMs)) session.close();
+    }
   }
 
   #pingAll(): void {
-    for (const session of this.#sessions) {
+    for (const session of this.#sessions.keys()) {
       if (this.#unanswered.has(session)) {
         this.#log.debug("a connection does not answer pings: dropped");
         session.destroy();

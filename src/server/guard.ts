@@ -6,11 +6,13 @@ import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics/metrics.js";
 import { callContextKey } from "../rpc/context.js";
 import { clientGone, internalError, toConnectError } from "../rpc/errors.js";
+import { admissionKey } from "./admission.js";
 import { type CallLogOptions, logCall } from "./call-log.js";
 import { beginCallSpan, type CallSpan } from "./call-span.js";
 import { requestIdHeader, requestIdKey, requestIdOf } from "./request-id.js";
+import { whileAwaited } from "./while-awaited.js";
 
-/** Must be the first interceptor. */
+/** Must be the first interceptor. A unary call ends with its signal, and its database work is cancelled then. */
 export function guard(log: Logger, metrics: Metrics, options: CallLogOptions): Interceptor {
   return (next) => async (request) => {
     const requestId = requestIdOf(request.header);
@@ -20,9 +22,12 @@ export function guard(log: Logger, metrics: Metrics, options: CallLogOptions): I
     const method = `${typeName}/${request.method.name}`;
     const span = beginCallSpan(typeName, request.method.name, request.header, requestId);
     metrics.openCalls.inc({ method });
+    const place = request.contextValues.get(admissionKey)?.place;
+    place?.hold();
     const done = (error?: ConnectError) => {
       const durationMs = performance.now() - startMs;
       metrics.openCalls.dec({ method });
+      if (request.stream) place?.letGo();
       metrics.calls.inc({ method, code: error === undefined ? "OK" : Code[error.code] });
       metrics.callSeconds.observe({ method }, durationMs / 1000);
       const caller = request.contextValues.get(callContextKey);
@@ -38,7 +43,9 @@ export function guard(log: Logger, metrics: Metrics, options: CallLogOptions): I
       return status;
     };
     try {
-      const response = await span.within(() => next(request));
+      const response = await span.within(() =>
+        request.stream ? next(request) : whileAwaited(request.signal, () => next(request).finally(() => place?.letGo())),
+      );
       response.header.set(requestIdHeader, requestId);
       if (response.stream) return { ...response, message: guarded(response.message, span, done, fail) };
       done();

@@ -14,7 +14,7 @@ import type { TLSSocket } from "node:tls";
 import type { ListenAddress } from "../config.js";
 import type { Logger } from "../log.js";
 import type { RequestHandler } from "./adapter.js";
-import { Connections, type ConnectionTimes } from "./connections.js";
+import type { Connections } from "./connections.js";
 import type { TlsReloader } from "./tls.js";
 
 /** What a client may have on its way unread: by stream, and by connection. Memory is bounded by connections times the latter. */
@@ -24,6 +24,13 @@ const streamsPerConnection = 100;
 const connectionsAtMost = 500;
 /** Node's own accounting of a connection; its default of 10 refuses streams while the windows above are in use. */
 const sessionMemoryMb = 64;
+/** Names and values of a request together; nghttp2 resets a stream with more. */
+const headerListBytes = 32 * 1024;
+/** Frames that break the protocol, and streams opened beyond what is allowed, until a connection is ended; Node's own are 1,000 and 100. */
+const invalidFramesAtMost = 100;
+const rejectedStreamsAtMost = 100;
+/** Node's own is two minutes. */
+const handshakeMs = 10_000;
 const tcpKeepAliveMs = 60_000;
 /** Between the end of an answer and the closing of a stream whose request was not read to its end. At once, trailers are lost. */
 const closeDelayMs = 100;
@@ -46,12 +53,11 @@ export interface ListenOptions {
   handle: RequestHandler;
   /** Without it, plaintext and HTTP/2 alone; with it, HTTP/1.1 as well, as the client chooses (ALPN). */
   tls: TlsReloader | undefined;
-  times: ConnectionTimes;
+  connections: Connections;
   log: Logger;
 }
 
-export async function listen({ address, handle, tls, times, log }: ListenOptions): Promise<HttpServer> {
-  const connections = new Connections(times, log);
+export async function listen({ address, handle, tls, connections, log }: ListenOptions): Promise<HttpServer> {
   const streams = new Set<ServerHttp2Stream>();
   const server = createListener(tls);
   const http1 = trackHttp1(server);
@@ -68,6 +74,7 @@ export async function listen({ address, handle, tls, times, log }: ListenOptions
     const stream: ServerHttp2Stream | undefined = response.stream;
     if (stream !== undefined) {
       streams.add(stream);
+      connections.called(stream);
       stream.once("close", () => streams.delete(stream));
       closeAfterAnswer(stream);
     }
@@ -93,12 +100,14 @@ export async function listen({ address, handle, tls, times, log }: ListenOptions
 
 function createListener(tls: TlsReloader | undefined): Http2Server | Http2SecureServer {
   const limits: ServerOptions = {
-    settings: { initialWindowSize: streamWindowBytes, maxConcurrentStreams: streamsPerConnection },
+    settings: { initialWindowSize: streamWindowBytes, maxConcurrentStreams: streamsPerConnection, maxHeaderListSize: headerListBytes },
     maxSessionMemory: sessionMemoryMb,
+    maxSessionInvalidFrames: invalidFramesAtMost,
+    maxSessionRejectedStreams: rejectedStreamsAtMost,
   };
   if (tls === undefined) return createServer(limits);
   const { cert, key, ca } = tls.current();
-  const server = createSecureServer({ ...limits, ...clientCertificates(ca), cert, key, allowHTTP1: true });
+  const server = createSecureServer({ ...limits, ...clientCertificates(ca), cert, key, allowHTTP1: true, handshakeTimeout: handshakeMs });
   tls.onChange((now) => server.setSecureContext({ cert: now.cert, key: now.key, ...(now.ca === undefined ? {} : { ca: now.ca }) }));
   return server;
 }

@@ -1,7 +1,8 @@
 /** Whom the `authorization` header of a call stands for. */
-import type { Pool } from "pg";
 import { DomainError } from "../errors.js";
-import { authenticate, type Caller } from "../tenancy/keys.js";
+import type { FailedAuthentications } from "../limits/failed-authentications.js";
+import type { KeyLookups } from "../tenancy/key-lookups.js";
+import type { Caller } from "../tenancy/keys.js";
 import { isTokenLike, type Tokens } from "../tenancy/tokens/tokens.js";
 
 export interface Credentials {
@@ -9,20 +10,43 @@ export interface Credentials {
   header: string | null;
   /** How many of them the request has. */
   count: number;
+  /** IP address that they came from. */
+  address: string;
 }
 
-/** An API key or, if this server takes them, a token. Throws UNAUTHENTICATED, and UNAVAILABLE when whoever knows cannot be asked. */
-export async function identify(pool: Pool, tokens: Tokens | undefined, credentials: Credentials): Promise<Caller> {
-  const credential = bearer(credentials);
-  if (isTokenLike(credential)) {
-    if (tokens !== undefined) return tokens.authenticate(credential);
-    throw unauthenticated("This server takes API keys and no tokens: FROSTLINE_OIDC_ISSUER is not set.", "TOKENS_NOT_TAKEN");
-  }
-  const caller = await authenticate(pool, credential);
-  if (caller === undefined) {
-    throw unauthenticated("The key is unknown, revoked or expired. Ask an admin of your tenant for a new one.", "KEY_INVALID");
-  }
-  return caller;
+export interface IdentifyOptions {
+  keys: KeyLookups;
+  /** undefined: this server takes none. */
+  tokens: Tokens | undefined;
+  failed: FailedAuthentications;
+}
+
+/**
+ * An API key or, if this server takes them, a token. Throws UNAUTHENTICATED, RESOURCE_EXHAUSTED after too many that were wrong, and
+ * UNAVAILABLE when whoever knows cannot be asked.
+ */
+export type Identify = (credentials: Credentials) => Promise<Caller>;
+
+export function identification({ keys, tokens, failed }: IdentifyOptions): Identify {
+  const look = async (credential: string): Promise<Caller> => {
+    if (isTokenLike(credential)) {
+      if (tokens !== undefined) return tokens.authenticate(credential);
+      throw unauthenticated("This server takes API keys and no tokens: FROSTLINE_OIDC_ISSUER is not set.", "TOKENS_NOT_TAKEN");
+    }
+    const caller = await keys.find(credential);
+    if (caller === undefined) {
+      throw unauthenticated("The key is unknown, revoked or expired. Ask an admin of your tenant for a new one.", "KEY_INVALID");
+    }
+    return caller;
+  };
+  return async (credentials) => {
+    const credential = bearer(credentials);
+    return failed.attempt(credentials.address, credential, () => look(credential), isUnauthenticated);
+  };
+}
+
+function isUnauthenticated(error: unknown): boolean {
+  return error instanceof DomainError && error.code === "UNAUTHENTICATED";
 }
 
 function bearer({ header, count }: Credentials): string {

@@ -1,14 +1,20 @@
 /** Opens the ports, and has the calls that come in answered. */
+
+import { FailedAuthentications } from "../limits/failed-authentications.js";
+import { OpenCalls } from "../limits/open-calls.js";
 import { addJobMetrics } from "../metrics/job-metrics.js";
 import { addShareMetrics } from "../metrics/share-metrics.js";
 import type { ServerDeps } from "../rpc/context.js";
 import { registerServices } from "../rpc/routes.js";
+import { KeyLookups } from "../tenancy/key-lookups.js";
 import type { Tokens } from "../tenancy/tokens/tokens.js";
 import { createRequestHandler } from "./adapter.js";
-import { authentication } from "./authenticate.js";
+import { admission, admit } from "./admission.js";
+import { Connections } from "./connections.js";
 import { guard } from "./guard.js";
 import { type HttpServer, listen } from "./http.js";
 import { type HttpPort, openHttpPort } from "./http-port.js";
+import { identification } from "./identify.js";
 import type { TlsReloader } from "./tls.js";
 
 export interface Listeners {
@@ -20,18 +26,32 @@ export interface Listeners {
 /** Throws an Error that names the setting of a port that cannot be opened; nothing is left open then. */
 export async function serve(deps: ServerDeps, tls: TlsReloader | undefined, tokens: Tokens | undefined): Promise<Listeners> {
   const { config, log, metrics, health } = deps;
+  const { limits } = config;
+  const openCalls = new OpenCalls(limits.openCalls);
+  const failed = new FailedAuthentications({ perMinute: limits.failedAuthenticationsPerMinute });
+  const identify = identification({ keys: new KeyLookups(deps.authenticationPool), tokens, failed });
+  const connections = new Connections(
+    {
+      keepaliveMs: config.keepaliveMs,
+      maxAgeMs: config.connectionMaxAgeMs,
+      idleMs: limits.connectionIdleMs,
+      unknownMs: limits.requestMs,
+      unknownPerAddress: limits.unknownConnectionsPerAddress,
+    },
+    log,
+  );
   const handle = createRequestHandler({
     routes: (router) => registerServices(router, deps),
-    interceptors: [
-      guard(log, metrics, { slowMs: config.slowCallMs, values: config.logPaths }),
-      authentication({ pool: deps.pool, tokens, log, metrics }),
-    ],
+    interceptors: [guard(log, metrics, { slowMs: config.slowCallMs, values: config.logPaths }), admission({ log, metrics })],
     shutdownSignal: deps.shutdownSignal,
     log,
     clientCertificates: config.tls?.clientCa !== undefined,
+    admit: admit({ identify, openCalls }),
+    onKnown: (request) => "stream" in request && connections.known(request.stream),
+    callDeadlineMs: limits.callDeadlineMs,
+    requestMs: limits.requestMs,
   });
-  const times = { keepaliveMs: config.keepaliveMs, maxAgeMs: config.connectionMaxAgeMs };
-  const http = await listen({ address: config.listen, handle, tls, times, log });
+  const http = await listen({ address: config.listen, handle, tls, connections, log });
   measure(deps, http, tls);
   if (config.httpListen === undefined) return { http, httpPort: undefined };
   try {

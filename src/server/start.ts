@@ -107,14 +107,14 @@ function openParts(config: Config, database: Database, log: Logger, opened: Open
   const health = new Health(pools.listener, log);
   opened.push(() => health.close());
   const metrics = new Metrics();
-  metrics.pools({ query: pools.query, ingest: pools.ingest });
+  metrics.pools({ query: pools.query, authentication: pools.authentication, ingest: pools.ingest });
   return { pools, warmingFeed, health, metrics };
 }
 
 async function openTokens({ tokens }: Config, { pools, metrics }: Parts, log: Logger): Promise<Tokens | undefined> {
   if (tokens === undefined) return undefined;
   const onKeysRead = (outcome: string) => metrics.issuerKeyReads.inc({ outcome });
-  return createTokens({ settings: tokens, pool: pools.query, log, onKeysRead });
+  return createTokens({ settings: tokens, pool: pools.authentication, log, onKeysRead });
 }
 
 async function composeDeps(config: Config, { embedded }: Database, parts: Parts, log: Logger, stop: Stop): Promise<ServerDeps> {
@@ -122,6 +122,7 @@ async function composeDeps(config: Config, { embedded }: Database, parts: Parts,
   const webhooks = await openWebhooks({ config, embedded, pool: pools.query, feed: warmingFeed, metrics, log });
   return {
     pool: pools.query,
+    authenticationPool: pools.authentication,
     ingestPool: pools.ingest,
     warmingFeed,
     webhooks,
