@@ -11,7 +11,7 @@ import { bootstrap } from "../src/tenancy/tenants.js";
 import { verify } from "../src/verify/verify.js";
 import type { Budget } from "./budgets.js";
 import type { Operation } from "./operation.js";
-import { profileArgs } from "./profiles.js";
+import { type Profiling, profiling } from "./profiles.js";
 
 export const packageRoot = fileURLToPath(new URL("..", import.meta.url));
 
@@ -69,7 +69,7 @@ export async function withBed<T>(context: BenchContext, name: string, work: (bed
   const superuserUrl = postgres.url("postgres", name);
   const look = await openClient(superuserUrl);
   try {
-    const server = await startBenchServer(runtimeUrl, profileArgs(profileDir, `server-${name}`));
+    const server = await startBenchServer(runtimeUrl, profiling(profileDir, `server-${name}`));
     const result = await work({ server, postgresPid: postgres.pid, superuserUrl, look }).finally(server.close);
     // With --explain: plans of the proof are nobody's figures.
     await look.query(`ALTER DATABASE ${pg.escapeIdentifier(name)} SET auto_explain.log_min_duration = -1`);
@@ -89,11 +89,11 @@ async function openClient(connectionString: string): Promise<pg.Client> {
 }
 
 /** `node bin/frostline.js serve` on the bench's database, with the platform tenant's admin key. */
-async function startBenchServer(runtimeUrl: string, nodeArgs: string[]): Promise<BenchServer> {
+async function startBenchServer(runtimeUrl: string, { args, env }: Profiling): Promise<BenchServer> {
   const pools = createPools(runtimeUrl, { queryPoolMax: 2, ingestPoolMax: 1, onIdleError: () => {} });
   const { adminKey } = await bootstrap(pools.query).finally(() => pools.end());
-  const child = spawn(process.execPath, [...nodeArgs, path.join(packageRoot, "bin/frostline.js"), "serve"], {
-    env: { ...process.env, DATABASE_URL: runtimeUrl, FROSTLINE_LISTEN: "127.0.0.1:0", FROSTLINE_LOG_LEVEL: "warn" },
+  const child = spawn(process.execPath, [...args, path.join(packageRoot, "bin/frostline.js"), "serve"], {
+    env: { ...process.env, ...env, DATABASE_URL: runtimeUrl, FROSTLINE_LISTEN: "127.0.0.1:0", FROSTLINE_LOG_LEVEL: "warn" },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const address = await firstAddress(child);

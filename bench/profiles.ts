@@ -4,13 +4,26 @@ import * as path from "node:path";
 
 const shown = 15;
 
-/** For node's command line; nothing without a directory. Profiles are written when the process ends. */
-export function profileArgs(dir: string | undefined, name: string): string[] {
-  if (dir === undefined) return [];
-  const args = [];
-  for (const kind of ["cpu", "heap"])
-    args.push(`--${kind}-prof`, `--${kind}-prof-dir=${path.resolve(dir)}`, `--${kind}-prof-name=${name}.${kind}profile`);
-  return args;
+export interface Profiling {
+  /** For node's command line. */
+  args: string[];
+  env: Record<string, string>;
+}
+
+/** Nothing without a directory. Profiles are written when the process ends; a second process of the name overwrites the first's. */
+export function profiling(dir: string | undefined, name: string): Profiling {
+  if (dir === undefined) return { args: [], env: {} };
+  const place = path.resolve(dir);
+  return {
+    args: [
+      "--cpu-prof",
+      `--cpu-prof-dir=${place}`,
+      `--cpu-prof-name=${name}.cpuprofile`,
+      "--import",
+      new URL("allocation-profile.js", import.meta.url).href,
+    ],
+    env: { FROSTLINE_BENCH_ALLOCATIONS: path.join(place, `${name}.heapprofile`) },
+  };
 }
 
 interface CallFrame {
@@ -32,7 +45,7 @@ interface HeapNode {
   children: HeapNode[];
 }
 
-/** On stderr: of each profile in the directory, the functions with the most time, or bytes still held when it ended, of their own. */
+/** On stderr: of each profile in the directory, the functions that took the most time, or allocated the most bytes, themselves. */
 export async function printProfiles(dir: string): Promise<void> {
   for (const file of (await fs.readdir(dir)).sort()) {
     const isCpu = file.endsWith(".cpuprofile");

@@ -2,7 +2,7 @@
 import * as path from "node:path";
 import { type Bed, type BenchContext, type BenchResult, withBed } from "./bed.js";
 import { type Measured, measureRun, type Operation, summarise } from "./operation.js";
-import { profileArgs } from "./profiles.js";
+import { profiling } from "./profiles.js";
 import { createBenchShare, encodeChunks, replayScan, runModule } from "./replay-scan.js";
 
 const shareName = "read";
@@ -35,8 +35,8 @@ export async function measureReads(context: BenchContext): Promise<BenchResult> 
 async function measureRead({ profileDir, runs }: BenchContext, bed: Bed, kind: string, args: string[], rows: number): Promise<Operation> {
   const measured: Measured[] = [];
   const read = async () => {
-    const nodeArgs = profileArgs(profileDir, `reader-${kind}`);
-    const result = JSON.parse(await runModule(nodeArgs, "read-agent.ts", [bed.server.address, bed.server.key, kind, ...args]));
+    const profiled = profiling(profileDir, `reader-${kind}`);
+    const result = JSON.parse(await runModule(profiled, "read-agent.ts", [bed.server.address, bed.server.key, kind, ...args]));
     if (result.rows !== rows) throw new Error(`${kind}: ${result.rows} rows where ${rows} were scanned`);
     return result as { seconds: number };
   };

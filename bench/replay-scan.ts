@@ -8,13 +8,14 @@ import { createClient } from "../src/agent/client.js";
 import { PushScanRequestSchema, ScanMode, ScanService } from "../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
 import type { BenchServer } from "./bed.js";
+import { type Profiling, profiling } from "./profiles.js";
 import { type SyntheticOptions, syntheticChunks } from "./synthetic.js";
 import { framed } from "./wire.js";
 
 const finishTimeoutMs = 900_000;
 
 /** Runs a module of the bench as a process of its own; resolves with what it prints. */
-export async function runModule(nodeArgs: string[], file: string, args: string[], env: Record<string, string> = {}): Promise<string> {
+export async function runModule({ args: nodeArgs, env }: Profiling, file: string, args: string[]): Promise<string> {
   const all = [...nodeArgs, "--import", "tsx", path.join(import.meta.dirname, file), ...args];
   const { stdout } = await promisify(execFile)(process.execPath, all, { env: { ...process.env, ...env } });
   return stdout;
@@ -54,7 +55,9 @@ export async function replayScan(
     );
     if (!started.scan) throw new Error("StartScan returned no scan");
     const { scanId } = started.scan;
-    const pushSeconds = Number(await runModule([], "replay.ts", [server.address, server.key, file, String(scanId)]));
+    const pushSeconds = Number(
+      await runModule(profiling(undefined, "replay"), "replay.ts", [server.address, server.key, file, String(scanId)]),
+    );
     const startMs = performance.now();
     await client.unary(ScanService.method.finishScan, { scanId, chunks: { main: BigInt(chunks) } }, { timeoutMs: finishTimeoutMs });
     return { scanId, seconds: pushSeconds + (performance.now() - startMs) / 1000 };

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { type Bed, type BenchContext, type BenchResult, packageRoot, withBed } from "./bed.js";
 import { atLeast } from "./budgets.js";
 import { type Measured, measureRun, summarise } from "./operation.js";
-import { profileArgs } from "./profiles.js";
+import { profiling } from "./profiles.js";
 import { runModule } from "./replay-scan.js";
 import { median } from "./report.js";
 import { makeTree, removeTree, type Tree } from "./tree.js";
@@ -48,14 +48,15 @@ export async function measureWalk(context: BenchContext): Promise<BenchResult> {
 
 /** From its start to its end; what it prints goes nowhere, which is the fastest for it. */
 async function runFind({ root }: Tree): Promise<{ seconds: number }> {
-  return runProcess("find", [root, "-printf", findFormat]);
+  return runProcess("find", [root, "-printf", findFormat], {});
 }
 
 /** From the walk's first read; its process has started. */
 async function runWalk({ profileDir }: BenchContext, { root, files }: Tree): Promise<{ seconds: number }> {
-  // As bin/frostline.js has it.
-  const env = { UV_THREADPOOL_SIZE: "16" };
-  const result = JSON.parse(await runModule(profileArgs(profileDir, "walk"), "walk-agent.ts", [root], env));
+  const { args, env } = profiling(profileDir, "walk");
+  // Threads as in bin/frostline.js.
+  const profiled = { args, env: { ...env, UV_THREADPOOL_SIZE: "16" } };
+  const result = JSON.parse(await runModule(profiled, "walk-agent.ts", [root]));
   if (result.files !== files) throw new Error(`the walk found ${result.files} files of ${files}`);
   return result as { seconds: number };
 }
@@ -64,8 +65,9 @@ async function runWalk({ profileDir }: BenchContext, { root, files }: Tree): Pro
 async function runScan({ profileDir }: BenchContext, bed: Bed, { root, files }: Tree, shareName: string): Promise<{ seconds: number }> {
   const bin = path.join(packageRoot, "bin/frostline.js");
   const global = ["--server", bed.server.address, "--key", bed.server.key];
-  const args = [...profileArgs(profileDir, "agent-scan"), bin, "scan", root, "--share", shareName, ...global];
-  const { seconds } = await runProcess(process.execPath, args);
+  const { args: nodeArgs, env } = profiling(profileDir, "agent-scan");
+  const args = [...nodeArgs, bin, "scan", root, "--share", shareName, ...global];
+  const { seconds } = await runProcess(process.execPath, args, env);
   const { rows } = await bed.look.query<{ files: string }>(
     "SELECT count(*) AS files FROM file_current c JOIN share s USING (tenant_id, share_id) WHERE s.share_name = $1 AND c.missing_since_scan_id IS NULL",
     [shareName],
@@ -75,9 +77,9 @@ async function runScan({ profileDir }: BenchContext, bed: Bed, { root, files }: 
 }
 
 /** Rejects when it fails, with what it said. */
-async function runProcess(command: string, args: string[]): Promise<{ seconds: number }> {
+async function runProcess(command: string, args: string[], env: Record<string, string>): Promise<{ seconds: number }> {
   const startMs = performance.now();
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
   let said = "";
   child.stderr.on("data", (data) => {
     said += data;
