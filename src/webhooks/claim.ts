@@ -10,20 +10,24 @@ export interface Claimed {
 }
 
 /**
- * Up to `limit` deliveries, and of no webhook more than may be under way at once; `busy` says how many are. Those longest due first,
- * within each webhook. Within a transaction of the tenant.
+ * Up to `limit` deliveries, and of no webhook more than may be under way at once; `busy` says how many are. Whose webhook has fewest under
+ * way comes first, so that receivers which hang leave what is free to the others; within each webhook those longest due. Within a
+ * transaction of the tenant.
  */
 export async function claimDue(client: ClientBase, tenantId: string, busy: ReadonlyMap<string, number>, limit: number): Promise<Claimed[]> {
   const { rows } = await client.query<Claimed>(
-    `WITH due AS MATERIALIZED (
-       SELECT d.delivery_id FROM webhook w
+    `WITH found AS MATERIALIZED (
+       SELECT w.webhook_id, d.delivery_id, d.next_attempt_utc, coalesce(b.requests, 0) AS requests FROM webhook w
        LEFT JOIN unnest($2::uuid[], $3::bigint[]) AS b (webhook_id, requests) ON b.webhook_id = w.webhook_id
        CROSS JOIN LATERAL (
-         SELECT delivery_id FROM webhook_delivery
+         SELECT delivery_id, next_attempt_utc FROM webhook_delivery
          WHERE tenant_id = $1 AND webhook_id = w.webhook_id AND state = 'PENDING' AND next_attempt_utc <= now()
          ORDER BY next_attempt_utc LIMIT greatest($4 - coalesce(b.requests, 0), 0) FOR UPDATE SKIP LOCKED
        ) d
-       WHERE w.tenant_id = $1 AND w.disabled_utc IS NULL LIMIT $5
+       WHERE w.tenant_id = $1 AND w.disabled_utc IS NULL
+     ), due AS MATERIALIZED (
+       SELECT delivery_id FROM found
+       ORDER BY requests + row_number() OVER (PARTITION BY webhook_id ORDER BY next_attempt_utc), next_attempt_utc LIMIT $5
      )
      UPDATE webhook_delivery d SET attempts = attempts + 1, last_attempt_utc = now(), next_attempt_utc = now() + make_interval(secs => $6)
      FROM due WHERE d.tenant_id = $1 AND d.delivery_id = due.delivery_id

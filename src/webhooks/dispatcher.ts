@@ -154,12 +154,16 @@ export class WebhookDispatcher {
   }
 
   async #begin(tenantId: string): Promise<void> {
+    const { pool } = this.#options;
     const free = this.slots.free(tenantId);
     if (free <= 0) return;
-    const claimed = await inTenant(this.#options.pool, tenantId, (client) => claimDue(client, tenantId, this.slots.busy(tenantId), free));
+    const claimed = await inTenant(pool, tenantId, (client) => claimDue(client, tenantId, this.slots.busy(tenantId), free));
     for (const delivery of claimed) {
-      // A test that began meanwhile may have taken the place: the lease brings the delivery back.
-      if (!this.slots.take(tenantId, delivery.webhookId)) continue;
+      if (!this.slots.take(tenantId, delivery.webhookId)) {
+        // A test that began meanwhile has the place: the attempt does not count.
+        await inTenant(pool, tenantId, (client) => postpone(client, tenantId, delivery, 1, "The webhook had no place for it yet."));
+        continue;
+      }
       const attempt = this.#attempt(tenantId, delivery).finally(() => {
         this.slots.give(tenantId, delivery.webhookId);
         this.#attempts.delete(attempt);

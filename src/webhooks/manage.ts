@@ -4,6 +4,7 @@ import type { ClientBase, Pool } from "pg";
 import { inTenant } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
 import type { DataKeys } from "../secrets/data-keys.js";
+import { lockTenantKeys } from "../secrets/tenant-key.js";
 import { actorOf } from "../tenancy/actor.js";
 import { requireShare } from "../tenancy/shares.js";
 import { assertName, invalidField, parseUuid } from "../tenancy/validate.js";
@@ -145,6 +146,8 @@ export async function rotateSecret(
   }
   const secret = newSecret();
   return inTenant(pool, tenantId, async (client) => {
+    // Before the webhook's row, as the rotation of the data key does: the other way round the two would wait for each other.
+    await lockTenantKeys(client, tenantId, "shared");
     const id = await lockWebhook(client, tenantId, webhookId);
     const sealed = await keys.seal(client, secretPlace(tenantId, id), secret);
     await client.query(

@@ -92,6 +92,41 @@ test("an endless answer is cut off, its status counts, and retry-after is read",
   expect(await post(url, {}, "{}", { policy: loopback, ca }, never)).toEqual({ status: 429, retryAfterSeconds: 120 });
 });
 
+test("whatever hangs hangs for the time of a request: the look-up, the connection, TLS, the answer, its headers; of a body that hangs the status counts", async () => {
+  const stop = new AbortController();
+  const drip = (socket: net.Socket, text: string) => {
+    const timer = setInterval(() => socket.write(text), 10);
+    socket.on("close", () => clearInterval(timer));
+  };
+  const { url, ca, port } = await receiver(({ path }, response) => {
+    if (path === "/headers") drip(response.socket as net.Socket, "HTTP/1.1 100 Continue\r\n\r\n");
+    if (path === "/header") drip(response.socket as net.Socket, "HTTP/1.1");
+    if (path === "/body") response.writeHead(200).write("begun");
+    if (path === "/reset") response.socket?.destroy();
+  });
+  const silent = net.createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  ends.push(async () => silent.close());
+  const send = (target: string, resolve?: Resolve) =>
+    post(target, {}, "{}", { policy: loopback, ca, timeoutMs: 400, ...(resolve && { resolve }) }, stop.signal);
+  const beganMs = performance.now();
+  const answers = await Promise.all([
+    send(`https://hangs.example.com:${port}/hook`, () => {}),
+    send(`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`),
+    send(url),
+    send(url.replace("/hook", "/headers")),
+    send(url.replace("/hook", "/body")),
+    send(url.replace("/hook", "/reset")),
+    send(url.replace("/hook", "/header")),
+  ]);
+  expect(performance.now() - beganMs).toBeLessThan(5000);
+  const late = { error: "No answer came within 0.4 s." };
+  expect(answers.slice(0, 4)).toEqual([late, late, late, late]);
+  expect(answers[4]).toEqual({ status: 200, retryAfterSeconds: undefined });
+  expect(answers[5]).toEqual({ error: "The request failed (ECONNRESET)." });
+  expect(answers[6]).toEqual({ error: expect.stringMatching(/^The request failed/) });
+});
+
 test("an abort, a closed port and a name that is none are told in words", async () => {
   const { url, ca, until } = await receiver(() => {});
   const stop = new AbortController();

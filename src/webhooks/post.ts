@@ -20,6 +20,8 @@ export interface PostOptions {
   /** PEM of further authorities that receivers' certificates may be signed by. */
   ca?: string | undefined;
   resolve?: Resolve;
+  /** Of a whole request; default: requestMs. */
+  timeoutMs?: number;
 }
 
 export type Answer =
@@ -34,7 +36,7 @@ export function post(
   target: string,
   headers: Record<string, string>,
   body: string,
-  { policy, ca, resolve = dns.lookup }: PostOptions,
+  { policy, ca, resolve = dns.lookup, timeoutMs = requestMs }: PostOptions,
   signal: AbortSignal,
 ): Promise<Answer> {
   const url = new URL(target);
@@ -43,7 +45,7 @@ export function post(
   // For a host in numbers no look-up is made.
   if (literal !== undefined && !policy.allows(literal, secure))
     return Promise.resolve({ error: `The address is refused: ${refusedWords}` });
-  const timeout = AbortSignal.timeout(requestMs);
+  const timeout = AbortSignal.timeout(timeoutMs);
   return new Promise((done) => {
     let answer: Answer | undefined;
     const request = (secure ? https : http).request(url, {
@@ -71,7 +73,7 @@ export function post(
       response.on("error", () => {});
     });
     request.on("error", (error) => {
-      answer ??= { error: timeout.aborted ? `No answer came within ${requestMs / 1000} s.` : errorWords(error) };
+      answer ??= { error: timeout.aborted ? `No answer came within ${timeoutMs / 1000} s.` : errorWords(error) };
     });
     request.on("close", () => done(answer ?? { error: "The connection was closed without an answer." }));
     request.end(body);
