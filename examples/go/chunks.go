@@ -27,6 +27,12 @@ type Chunker struct {
 
 // Add takes the next directory of the walk.
 func (c *Chunker) Add(listing Listing) error {
+	// No directory is cut that fits: what was sent before one that is still open is not committed until all of it has come.
+	if c.chunk != nil && c.sizeBytes+sizeOf(listing) > chunkBytes {
+		if err := c.Flush(); err != nil {
+			return err
+		}
+	}
 	directory := c.open(listing)
 	for _, entry := range listing.Files {
 		if c.sizeBytes >= chunkBytes && len(directory.Files)+len(directory.LeftOut) > 0 {
@@ -41,7 +47,7 @@ func (c *Chunker) Add(listing Listing) error {
 		} else {
 			directory.Files = append(directory.Files, record(entry))
 		}
-		c.sizeBytes += recordBytes + len(entry.Name) + len(entry.Reason)
+		c.sizeBytes += sizeOfEntry(entry)
 	}
 	directory.Complete = listing.UnreadableReason == ""
 	directory.UnreadableReason = listing.UnreadableReason
@@ -71,6 +77,18 @@ func (c *Chunker) open(listing Listing) *pb.DirectoryListing {
 	c.chunk.Directories = append(c.chunk.Directories, directory)
 	c.sizeBytes += recordBytes + len(listing.Path)
 	return directory
+}
+
+func sizeOf(listing Listing) int {
+	size := recordBytes + len(listing.Path)
+	for _, entry := range listing.Files {
+		size += sizeOfEntry(entry)
+	}
+	return size
+}
+
+func sizeOfEntry(entry Entry) int {
+	return recordBytes + len(entry.Name) + len(entry.Reason)
 }
 
 // record reads what Linux keeps of a file. Its times are seconds and nanoseconds after them, so the seconds alone are rounded

@@ -126,6 +126,11 @@ def to_chunks(listings: Iterator[Listing], resume_token: bytes) -> Iterator[scan
     """Whole directories together up to 256 KiB; a larger one is cut. A chunk's token is the last directory that is whole with it."""
     chunk, size_bytes = scan_pb2.Chunk(), 0
     for listing in listings:
+        # No other is cut: what was sent before one that is still open is not committed until all of it has come.
+        if chunk.directories and size_bytes + _size_of(listing) > CHUNK_BYTES:
+            chunk.resume_token = resume_token
+            yield chunk
+            chunk, size_bytes = scan_pb2.Chunk(), 0
         directory = _add_directory(chunk, listing)
         for name, attributes in listing.files:
             if size_bytes >= CHUNK_BYTES and (directory.files or directory.left_out):
@@ -150,6 +155,10 @@ def to_chunks(listings: Iterator[Listing], resume_token: bytes) -> Iterator[scan
     if chunk.directories:
         chunk.resume_token = resume_token
         yield chunk
+
+
+def _size_of(listing: Listing) -> int:
+    return RECORD_BYTES + len(listing.path) + sum(RECORD_BYTES + len(name) for name, _attributes in listing.files)
 
 
 def _add_directory(chunk: scan_pb2.Chunk, listing: Listing) -> scan_pb2.DirectoryListing:

@@ -1,10 +1,15 @@
 /** A client that is a program: its commands, and what they print. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Scope } from "../support/tenant.js";
-import type { Scenario, Told } from "./scenario.js";
+import type { ForeignClient, Scenario, Told } from "./scenario.js";
 
-interface Command {
+export interface ProgramClient extends ForeignClient {
+  /** Makes the program, with what it needs in the directory, and says how it is run. */
+  build(scratch: string): Command;
+}
+
+export interface Command {
   file: string;
   args: string[];
   env: Record<string, string>;
@@ -33,17 +38,29 @@ export async function runProgram(scenario: Scenario, command: Command): Promise<
 /** What it prints, an object a line. Rejects with what it said unless it ends with 0. */
 // biome-ignore lint/suspicious/noExplicitAny: JSON of messages in another program's words; the rows are what is checked.
 async function runCommand({ server, scratch }: Scenario, scope: Scope, command: Command): Promise<any[]> {
-  const { PATH = "" } = process.env;
-  const env = { PATH, HOME: scratch, FROSTLINE_SERVER: server.address, FROSTLINE_KEY: server.keys[scope], ...command.env };
-  const child = spawn(command.file, command.args, { env, cwd: scratch, stdio: ["ignore", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const [status] = await once(child, "close");
+  const { status, stdout, stderr } = await startProgram(command, { server: server.address, key: server.keys[scope], scratch }).result;
   if (status !== 0) throw new Error(`${command.file} ${command.args.join(" ")} ended with ${status}:\n${stderr}${stdout}`);
   return stdout
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => JSON.parse(line));
+}
+
+export interface RunningProgram {
+  child: ChildProcess;
+  /** `status` is null when a signal ended it. */
+  result: Promise<{ status: number | null; stdout: string; stderr: string }>;
+}
+
+/** `scratch` is where it runs. */
+export function startProgram(command: Command, at: { server: string; key: string; scratch: string }): RunningProgram {
+  const { PATH = "" } = process.env;
+  const env = { PATH, HOME: at.scratch, FROSTLINE_SERVER: at.server, FROSTLINE_KEY: at.key, ...command.env };
+  const child = spawn(command.file, command.args, { env, cwd: at.scratch, stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const result = once(child, "close").then(([status]) => ({ status: status as number | null, stdout, stderr }));
+  return { child, result };
 }

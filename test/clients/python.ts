@@ -2,8 +2,7 @@
 import { spawnSync } from "node:child_process";
 import * as path from "node:path";
 import { packageRoot } from "../../src/db/embedded.js";
-import { runProgram } from "./program.js";
-import type { ForeignClient } from "./scenario.js";
+import { type ProgramClient, runProgram } from "./program.js";
 import { buf, build, onPath, python3 } from "./tools.js";
 
 const example = path.join(packageRoot, "examples", "python");
@@ -15,17 +14,19 @@ function missing(): string | undefined {
 }
 
 /** `generate` writes into gen/ of the directory that it is given. */
-function pythonClient(name: string, generate: (out: string) => void): ForeignClient {
-  return {
+function pythonClient(name: string, generate: (out: string) => void): ProgramClient {
+  const client: ProgramClient = {
     name,
     missing,
-    async run(scenario) {
-      generate(scenario.scratch);
+    build(scratch) {
+      generate(scratch);
       // The checkout stays as it is: no gen/, no __pycache__.
-      const env = { PYTHONPATH: path.join(scenario.scratch, "gen"), PYTHONDONTWRITEBYTECODE: "1" };
-      return runProgram(scenario, { file: python3, args: [path.join(example, "main.py")], env });
+      const env = { PYTHONPATH: path.join(scratch, "gen"), PYTHONDONTWRITEBYTECODE: "1" };
+      return { file: python3, args: [path.join(example, "main.py")], env };
     },
+    run: async (scenario) => runProgram(scenario, client.build(scenario.scratch)),
   };
+  return client;
 }
 
 export const python = pythonClient("Python", (out) => build(path.join(example, "generate.sh"), [path.join(out, "gen")]));
