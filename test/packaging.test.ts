@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import { settingNames } from "../src/config.js";
 import { packageRoot } from "../src/db/embedded.js";
 import { issue } from "./support/certificates.js";
+import { addBase, canConfine, confined, mountFile } from "./support/confined.js";
 import { type BuiltImage, buildDockerfile } from "./support/dockerfile.js";
 import { createEmptyDatabase, type TestDatabase } from "./support/postgres.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
@@ -28,6 +29,10 @@ const compose: { services: Record<string, Service>; secrets: Record<string, { fi
   fs.readFileSync(path.join(packageRoot, "compose.yaml"), "utf8"),
 );
 
+/** Whether the image's processes see its files alone; elsewhere they run beside all others. */
+const alone = canConfine();
+if (!alone) console.warn("\n!!! Not root, or not on Linux: the image's processes are not confined to its files.\n");
+
 let scratch: Scratch;
 let image: BuiltImage;
 let database: TestDatabase;
@@ -38,10 +43,11 @@ beforeAll(async () => {
   fs.mkdirSync(stages);
   // With the compiler and all, 600 MB: those that are here already will do.
   const instead = {
-    "npm ci --ignore-scripts": (workdir: string) =>
+    "npm ci --no-audit --no-fund --ignore-scripts": (workdir: string) =>
       fs.symlinkSync(path.join(packageRoot, "node_modules"), path.join(workdir, "node_modules")),
   };
   image = buildDockerfile({ context: packageRoot, scratch: stages, instead });
+  if (alone) addBase(image.root);
   database = await createEmptyDatabase();
 }, 240_000);
 afterAll(async () => {
@@ -67,6 +73,15 @@ test("what the Dockerfile copies is there, and in the context", () => {
   expect([...new Set(image.copied)].sort()).toEqual([...allowed].sort());
   // Nothing else: keys of a local server and the history stay out of the context.
   expect(ignore).toContain("*");
+});
+
+test.skipIf(!alone)("its processes see its files alone, own none of them, and are not root", async () => {
+  const look = `const fs = require("node:fs");
+    const written = (() => { try { fs.writeFileSync("written", ""); return "written"; } catch (error) { return error.code; } })();
+    console.log(JSON.stringify([process.getuid(), process.getgroups(), process.cwd(), fs.readdirSync("/").includes("proc"), written]));`;
+  const { stdout, stderr } = await finish(spawnInImage(["node", "-e", look], {}));
+  expect(stderr).toBe("");
+  expect(JSON.parse(stdout)).toEqual([1000, [1000], "/app", false, "EACCES"]);
 });
 
 test("it migrates, makes the first key, serves, is healthy, and stops at SIGTERM, with passwords out of files", async () => {
@@ -174,16 +189,24 @@ function passwordFile(name: string, databaseUrl: string): Record<string, string>
   return { DATABASE_URL: url.href, DATABASE_PASSWORD_FILE: file };
 }
 
+/** Where a process of the image finds it. */
 function write(name: string, text: string): string {
+  if (alone) {
+    const inside = `/run/secrets/${name}`;
+    mountFile(image.root, inside, text);
+    return inside;
+  }
   const file = path.join(scratch.path, name);
   fs.writeFileSync(file, text, { mode: 0o600 });
   return file;
 }
 
-function spawnInImage([file = "", ...args]: string[], env: Record<string, string>): ChildProcess {
+function spawnInImage(command: string[], env: Record<string, string>): ChildProcess {
+  const workdir = `/${path.relative(image.root, image.workdir)}`;
+  const here = command[0] === "node" ? [process.execPath, ...command.slice(1)] : command;
+  const [file = "", ...args] = alone ? confined(image.root, workdir, command) : here;
   const { PATH = "", HOME = "" } = process.env;
-  const program = file === "node" ? process.execPath : file;
-  return spawn(program, args, { cwd: image.workdir, env: { PATH, HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(file, args, { cwd: image.workdir, env: { PATH, HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 async function finish(child: ChildProcess): Promise<{ status: number | null; stdout: string; stderr: string }> {
