@@ -87,12 +87,13 @@ export function addShare(program: Command): void {
 
 function addStaleAlarm(share: Command): void {
   share
-    .command("stale-alarm <age>")
-    .description("set how old the last complete scan may get, as 26h or 8d, before the share is stale and webhooks are told; 0s: no alarm")
+    .command("stale-alarm")
+    .argument("<age>", "as 26h or 8d; 0s: no alarm", parseDuration)
+    .description("set how old the last complete scan may get before the share is stale and webhooks are told")
     .requiredOption("--share <name>", "the share")
     .action(
-      action(async ({ global, output }, { share: shareName }: { share: string }, age: string) => {
-        const request = { shareName, staleScanAlarmSeconds: BigInt(parseDuration(age)) };
+      action(async ({ global, output }, { share: shareName }: { share: string }, ageSeconds: number) => {
+        const request = { shareName, staleScanAlarmSeconds: BigInt(ageSeconds) };
         const response = await withClient(global, "operator", (client) => client.unary(ShareService.method.setStaleScanAlarm, request));
         const set = response.share as Share;
         if (output.json) await output.printMessages(ShareSchema, [set]);
