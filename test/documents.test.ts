@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { expect, test } from "vitest";
 import { createProgram } from "../src/cli/program.js";
 import { packageRoot } from "../src/db/embedded.js";
-import { markdownTables } from "./support/markdown.js";
+import { anchors, markdownTables } from "./support/markdown.js";
 
 const adr = fs.readdirSync(path.join(packageRoot, "docs", "adr")).map((file) => `docs/adr/${file}`);
 const pages = [
@@ -18,6 +18,9 @@ const pages = [
   "docs/tiering.md",
   "docs/operations.md",
   "docs/backup.md",
+  "docs/postgresql.md",
+  "docs/reasons.md",
+  "docs/troubleshooting.md",
   "docs/retention.md",
   "docs/webhooks.md",
   "docs/secrets.md",
@@ -35,6 +38,17 @@ function read(page: string): string {
 test.each(pages)("links of %s lead somewhere", (page) => {
   const targets = [...read(page).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)].map((match) => match[1] as string);
   const dead = targets.filter((target) => !fs.existsSync(path.join(packageRoot, path.dirname(page), target)));
+  expect(dead).toEqual([]);
+});
+
+test.each(pages)("links of %s to sections lead to a heading", (page) => {
+  const targets = [...read(page).matchAll(/\]\((?!https?:)([^)#]*\.md|)#([^)]+)\)/g)].map(
+    (match) => [match[1], match[2]] as [string, string],
+  );
+  const dead = targets.filter(([target, anchor]) => {
+    const file = target === "" ? page : path.join(path.dirname(page), target);
+    return !anchors(read(file)).has(anchor);
+  });
   expect(dead).toEqual([]);
 });
 

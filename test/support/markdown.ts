@@ -1,4 +1,4 @@
-/** Reads the tables of a markdown page. */
+/** Reads tables and headings of a markdown page. */
 
 export interface MarkdownTable {
   /** The nearest heading above, without its #s. */
@@ -31,4 +31,17 @@ function cells(line: string): string[] {
     .replace(/^\||\|$/g, "")
     .split("|")
     .map((cell) => cell.trim());
+}
+
+/** What links to the page's sections end with, as renderers make it of the headings. */
+export function anchors(text: string): Set<string> {
+  const headings = [...text.replace(/^```[\s\S]*?^```/gm, "").matchAll(/^#+ (.+)$/gm)].map((match) => match[1] as string);
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-"),
+    ),
+  );
 }
