@@ -6,14 +6,16 @@
 /** For a parameter that is cast to bigint[], integer[], boolean[] or uuid[]. */
 export function plainArray(values: (bigint | number | boolean | string | null | undefined)[]): string {
   let text = "{";
-  for (const [at, value] of values.entries()) text += `${at === 0 ? "" : ","}${value ?? "NULL"}`;
+  // By index: an iterator's pairs were a tenth of all that a server allocated in a first scan.
+  for (let at = 0; at < values.length; at += 1) text += `${at === 0 ? "" : ","}${values[at] ?? "NULL"}`;
   return `${text}}`;
 }
 
 /** For a parameter that is cast to text[]. */
 export function textArray(values: string[]): string {
   let text = "{";
-  for (const [at, value] of values.entries()) {
+  for (let at = 0; at < values.length; at += 1) {
+    const value = values[at] as string;
     const escaped = value.includes("\\") || value.includes('"') ? value.replace(/["\\]/g, "\\$&") : value;
     text += `${at === 0 ? "" : ","}"${escaped}"`;
   }

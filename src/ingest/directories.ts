@@ -1,5 +1,6 @@
 /** Directories to their ids: found by digest, made when new, with all their ancestors. */
 import type { ClientBase, Pool } from "pg";
+import { plainArray, textArray } from "../db/array-literals.js";
 import type { DirIds } from "../db/id-blocks.js";
 import { inTenant } from "../db/tenant.js";
 import { pathDigest, type SourceType, splitPath } from "../paths.js";
@@ -45,7 +46,7 @@ async function findOrMake(client: ClientBase, ids: DirIds, share: ShareRef, dige
   await client.query("SET LOCAL statement_timeout = 0");
   const { rows } = await client.query<{ dir_id: bigint; path_digest: string }>(
     "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
-    [share.tenantId, share.shareId, [...new Set(digests.values())]],
+    [share.tenantId, share.shareId, plainArray([...new Set(digests.values())])],
   );
   const found = new Map(rows.map((row) => [row.path_digest, row.dir_id]));
   // Paths that differ only in case are one directory of a case-insensitive share.
@@ -77,7 +78,14 @@ async function make(
      FROM unnest($3::bigint[], $4::bigint[], $5::uuid[], $6::text[]) AS n (dir_id, parent_dir_id, path_digest, dir_path)
      ORDER BY n.path_digest
      ON CONFLICT (tenant_id, share_id, path_digest) DO NOTHING`,
-    [share.tenantId, share.shareId, taken, parents, [...missing.keys()], [...missing.values()]],
+    [
+      share.tenantId,
+      share.shareId,
+      plainArray(taken),
+      plainArray(parents),
+      plainArray([...missing.keys()]),
+      textArray([...missing.values()]),
+    ],
   );
   if (rowCount !== missing.size) throw new LostRace();
 }

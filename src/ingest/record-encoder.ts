@@ -25,6 +25,10 @@ export class RecordEncoder {
   files = 0;
   #sizeLow = 0;
   #sizeHigh = 0;
+  /** The directory of the last row, and the halves of its id: taken apart for each row, a BigInt made a fifth of all garbage. */
+  #dirId = 0n;
+  #dirHigh = 0;
+  #dirLow = 0;
 
   constructor(rows: CopyRows, tenantId: string, srcType: SourceType) {
     this.#rows = rows;
@@ -91,8 +95,12 @@ export class RecordEncoder {
     let at = start;
     for (let from = 0; from < prefix.length; from += 1) buffer[at++] = prefix[from] as number;
     at = int4(buffer, int4(buffer, at, 4), ordinal);
-    at = int4(buffer, at, 8);
-    return buffer.writeBigInt64BE(dirId, at);
+    if (dirId !== this.#dirId) {
+      this.#dirId = dirId;
+      this.#dirHigh = Number(BigInt.asIntN(32, dirId >> 32n));
+      this.#dirLow = Number(BigInt.asUintN(32, dirId));
+    }
+    return int8(buffer, at, this.#dirHigh, this.#dirLow);
   }
 
   /** The usual record passes without a call; what is out of the ordinary is looked at in full. */

@@ -2,6 +2,7 @@
 import { pipeline } from "node:stream/promises";
 import type { PoolClient } from "pg";
 import { from as copyFrom } from "pg-copy-streams";
+import { plainArray } from "../db/array-literals.js";
 import type { CopyRows } from "./copy-rows.js";
 import type { StagedDirectory } from "./segment.js";
 
@@ -22,13 +23,19 @@ export async function insertStagingDir(client: PoolClient, tenantId: string, dir
     `INSERT INTO staging_dir (tenant_id, dir_id, complete, unreadable, listed_utc)
      SELECT $1, d.dir_id, d.complete, NOT d.complete, to_timestamp(d.listed_unix_s)
      FROM unnest($2::bigint[], $3::boolean[], $4::double precision[]) AS d (dir_id, complete, listed_unix_s)`,
-    [tenantId, directories.map((d) => d.dirId), directories.map((d) => d.complete), directories.map((d) => d.listedUnixMs / 1000)],
+    [
+      tenantId,
+      plainArray(directories.map((d) => d.dirId)),
+      plainArray(directories.map((d) => d.complete)),
+      plainArray(directories.map((d) => d.listedUnixMs / 1000)),
+    ],
   );
 }
 
 export async function dropStaged(client: PoolClient, tenantId: string, dirIds: bigint[]): Promise<void> {
-  await client.query("DELETE FROM staging_file WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
-  await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, dirIds]);
+  const ids = plainArray(dirIds);
+  await client.query("DELETE FROM staging_file WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, ids]);
+  await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, ids]);
 }
 
 /** Rows staged, and whether a directory has a name twice: one pass over the rows for both. */
