@@ -24,15 +24,21 @@ const wholeNumber = (fallback: number, most: number) =>
     .transform(Number);
 
 export const limitEnvironment = {
-  FROSTLINE_TENANT_STREAMS: wholeNumber(256, 100_000),
-  FROSTLINE_STREAMS: wholeNumber(1024, 100_000),
-  FROSTLINE_TENANT_CALLS: wholeNumber(128, 100_000),
-  FROSTLINE_CALLS: wholeNumber(512, 100_000),
-  FROSTLINE_FAILED_AUTHENTICATIONS_PER_MINUTE: wholeNumber(600, 1_000_000),
-  FROSTLINE_CALL_DEADLINE_SECONDS: wholeNumber(900, 86_400),
-  FROSTLINE_REQUEST_SECONDS: wholeNumber(20, 3600),
-  FROSTLINE_CONNECTION_IDLE_SECONDS: wholeNumber(900, 86_400),
-  FROSTLINE_UNKNOWN_CONNECTIONS: wholeNumber(100, 100_000),
+  FROSTLINE_TENANT_STREAMS: wholeNumber(256, 100_000).describe(
+    "streams that a tenant may have open at once; of those that need no key, an address ([Limits](operations.md#limits))",
+  ),
+  FROSTLINE_STREAMS: wholeNumber(1024, 100_000).describe("streams that all tenants together may have open at once"),
+  FROSTLINE_TENANT_CALLS: wholeNumber(128, 100_000).describe("unary calls under way of a tenant; of those that need no key, of an address"),
+  FROSTLINE_CALLS: wholeNumber(512, 100_000).describe("unary calls under way of all tenants together"),
+  FROSTLINE_FAILED_AUTHENTICATIONS_PER_MINUTE: wholeNumber(600, 1_000_000).describe("wrong keys and tokens that an address may show"),
+  FROSTLINE_CALL_DEADLINE_SECONDS: wholeNumber(900, 86_400).describe("deadline of a unary call that names none"),
+  FROSTLINE_REQUEST_SECONDS: wholeNumber(20, 3600).describe(
+    "in which the request of a call that sends one message must arrive, and a new connection's first call with a valid key or token",
+  ),
+  FROSTLINE_CONNECTION_IDLE_SECONDS: wholeNumber(900, 86_400).describe("a connection without a call for so long is told to go elsewhere"),
+  FROSTLINE_UNKNOWN_CONNECTIONS: wholeNumber(100, 100_000).describe(
+    "connections from one address on which no valid key or token has been shown yet",
+  ),
 };
 
 export function limitSettings(settings: z.output<z.ZodObject<typeof limitEnvironment>>): LimitSettings {

@@ -46,15 +46,36 @@ const seconds = (fallback: number, least: number, most: number) =>
     .transform(Number);
 
 export const tokenEnvironment = {
-  FROSTLINE_OIDC_ISSUER: z.string().max(255, "expected at most 255 characters").optional(),
-  FROSTLINE_OIDC_AUDIENCE: z.string().optional(),
-  FROSTLINE_OIDC_JWKS: z.string().optional(),
-  FROSTLINE_OIDC_TENANT_CLAIM: claimName("tenant"),
-  FROSTLINE_OIDC_SCOPE_CLAIM: claimName("scope"),
-  FROSTLINE_OIDC_SCOPE_PREFIX: z.string().max(200, "expected at most 200 characters").default(""),
-  FROSTLINE_OIDC_ALGORITHMS: z.string().default("RS256,ES256").transform(parseAlgorithms),
-  FROSTLINE_OIDC_CLOCK_SECONDS: seconds(30, 0, 300),
-  FROSTLINE_OIDC_COOLDOWN_SECONDS: seconds(30, 1, 3600),
+  FROSTLINE_OIDC_ISSUER: z
+    .string()
+    .max(255, "expected at most 255 characters")
+    .optional()
+    .describe(
+      "whose tokens are taken beside API keys, to the letter of their `iss`; unset: no tokens (see [Keys and tokens](operations.md#keys-and-tokens))",
+    ),
+  FROSTLINE_OIDC_AUDIENCE: z.string().optional().describe("what tokens for this server have as `aud`; needed with an issuer"),
+  FROSTLINE_OIDC_JWKS: z
+    .string()
+    .optional()
+    .describe(
+      "the issuer's public keys: an https:// URL (http:// on loopback only) or a file; unset: where the issuer's discovery document says",
+    ),
+  FROSTLINE_OIDC_TENANT_CLAIM: claimName("tenant").describe("the claim with the tenant's code or id"),
+  FROSTLINE_OIDC_SCOPE_CLAIM: claimName("scope").describe("the claim with the scopes, a text with spaces or a list"),
+  FROSTLINE_OIDC_SCOPE_PREFIX: z
+    .string()
+    .max(200, "expected at most 200 characters")
+    .default("")
+    .describe("what stands before `agent`, `operator`, `reader` and `admin` in that claim, for example `frostline:`"),
+  FROSTLINE_OIDC_ALGORITHMS: z
+    .string()
+    .default("RS256,ES256")
+    .transform(parseAlgorithms)
+    .describe("of signatures; some of RS256 to RS512, PS256 to PS512, ES256 to ES512 and EdDSA"),
+  FROSTLINE_OIDC_CLOCK_SECONDS: seconds(30, 0, 300).describe("by so much the issuer's clock may differ, at most 300"),
+  FROSTLINE_OIDC_COOLDOWN_SECONDS: seconds(30, 1, 3600).describe(
+    "between two requests for the issuer's keys that a token with an unknown key, or a failure, brings about",
+  ),
 };
 
 type TokenEnvironment = z.output<z.ZodObject<typeof tokenEnvironment>>;

@@ -21,13 +21,27 @@ export const webhookEnvironment = {
   FROSTLINE_MASTER_KEY_FILE: z
     .string()
     .transform((file) => path.resolve(file))
-    .optional(),
-  FROSTLINE_WEBHOOK_ALLOW_PRIVATE: z.string().default("").transform(parseRanges),
+    .optional()
+    .describe(
+      "file of master keys, which secrets are encrypted under in the end ([secrets.md](secrets.md)); unset: `master.key` beside an embedded database, made when it is missing; with a database of your own no secrets, and so no webhooks",
+    ),
+  FROSTLINE_WEBHOOK_ALLOW_PRIVATE: z
+    .string()
+    .default("")
+    .transform(parseRanges)
+    .describe(
+      "ranges of addresses, as `10.1.0.0/16,fd00::/8`, that webhooks may be sent to although they are loopback, private or reserved, and without TLS ([webhooks.md](webhooks.md))",
+    ),
   FROSTLINE_WEBHOOK_CA: z
     .string()
     .transform((file) => path.resolve(file))
-    .optional(),
-  FROSTLINE_WEBHOOK_RETRY_SECONDS: z.string().default(defaultRetrySeconds).transform(parseWaits),
+    .optional()
+    .describe("PEM file: authorities that receivers' certificates may be signed by, beside those that Node knows"),
+  FROSTLINE_WEBHOOK_RETRY_SECONDS: z
+    .string()
+    .default(defaultRetrySeconds)
+    .transform(parseWaits)
+    .describe("waits between the attempts to deliver a message; a random part of up to a fifth is added"),
 };
 
 export function webhookSettings(settings: z.output<z.ZodObject<typeof webhookEnvironment>>): WebhookSettings {

@@ -1,6 +1,7 @@
 /** The server's settings. Nothing else reads the environment. */
 import * as path from "node:path";
 import { z } from "zod";
+import { type DescribedSetting, describeSettings } from "./config-described.js";
 import { type LimitSettings, limitEnvironment, limitSettings } from "./config-limits.js";
 import { type TokenSettings, tokenEnvironment, tokenSettings } from "./config-tokens.js";
 import { type WebhookSettings, webhookEnvironment, webhookSettings } from "./config-webhooks.js";
@@ -84,42 +85,63 @@ const environment = z.object({
   DATABASE_URL: z
     .string()
     .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), "expected postgres://user:password@host:port/database")
-    .optional(),
-  DATABASE_PASSWORD_FILE: z.string().optional(),
+    .optional()
+    .describe("of the runtime role, as a URL; direct connections or a pooler in session mode; unset: an embedded PostgreSQL"),
+  DATABASE_PASSWORD_FILE: z
+    .string()
+    .optional()
+    .describe("file whose first line is the password, if `DATABASE_URL` has none: the environment is no place for it"),
   FROSTLINE_DATA: z
     .string()
     .default(".frostline")
-    .transform((dir) => path.resolve(dir)),
-  FROSTLINE_LISTEN: z.string().default("127.0.0.1:50051").transform(parseListen),
-  FROSTLINE_TLS_CERT: z.string().optional(),
-  FROSTLINE_TLS_KEY: z.string().optional(),
-  FROSTLINE_TLS_CLIENT_CA: z.string().optional(),
+    .transform((dir) => path.resolve(dir))
+    .describe("data and keys of the embedded PostgreSQL"),
+  FROSTLINE_LISTEN: z.string().default("127.0.0.1:50051").transform(parseListen).describe("address and port for calls"),
+  FROSTLINE_TLS_CERT: z.string().optional().describe("PEM file: the server's certificate, followed by those between it and the root"),
+  FROSTLINE_TLS_KEY: z.string().optional().describe("PEM file: its private key, without a passphrase"),
+  FROSTLINE_TLS_CLIENT_CA: z.string().optional().describe("PEM file: callers need a certificate that one of these has signed"),
   ...tokenEnvironment,
   ...webhookEnvironment,
   ...limitEnvironment,
-  FROSTLINE_HTTP_LISTEN: z.string().transform(parseListen).optional(),
+  FROSTLINE_HTTP_LISTEN: z
+    .string()
+    .transform(parseListen)
+    .optional()
+    .describe("address and port for probes, metrics and calls over HTTP/1.1; unset: no such port"),
   FROSTLINE_METRICS_KEY_FILE: z
     .string()
     .transform((file) => path.resolve(file))
-    .optional(),
-  FROSTLINE_CORS_ORIGINS: z.string().default("").transform(parseOrigins),
-  FROSTLINE_KEEPALIVE_SECONDS: wholeNumber(60, 3600),
-  FROSTLINE_CONNECTION_MAX_AGE_SECONDS: wholeNumber(3600, 1_000_000),
-  FROSTLINE_STOP_DELAY_SECONDS: wholeNumber(0, 600, 0),
-  FROSTLINE_DRAIN_SECONDS: wholeNumber(10, 600),
-  FROSTLINE_ALLOW_PLAINTEXT: z.enum(["0", "1"], "expected 0 or 1").default("0"),
-  FROSTLINE_LOG_LEVEL: z.enum(logLevels, `expected one of ${logLevels.join(", ")}`).default("info"),
-  FROSTLINE_LOG_PATHS: z.enum(["0", "1"], "expected 0 or 1").default("0"),
-  FROSTLINE_SLOW_CALL_SECONDS: wholeNumber(10, 3600, 0),
-  FROSTLINE_QUERY_POOL: wholeNumber(10, 999),
-  FROSTLINE_INGEST_POOL: wholeNumber(8, 999),
-  FROSTLINE_MAINTENANCE_SECONDS: wholeNumber(3600, 86_400),
-  FROSTLINE_AUDIT_KEEP_DAYS: wholeNumber(7, 3650),
-  FROSTLINE_PREFETCH_IS_ACCESS: z.enum(["0", "1"], "expected 0 or 1").default("0"),
+    .optional()
+    .describe("file with a secret that `/metrics` asks for, at least 16 characters; unset: whoever reaches the port may read them"),
+  FROSTLINE_CORS_ORIGINS: z.string().default("").transform(parseOrigins).describe("origins whose web pages may call, separated by commas"),
+  FROSTLINE_KEEPALIVE_SECONDS: wholeNumber(60, 3600).describe(
+    "between two pings of a connection; one that has not answered by the next ping is dropped",
+  ),
+  FROSTLINE_CONNECTION_MAX_AGE_SECONDS: wholeNumber(3600, 1_000_000).describe(
+    "an older connection, give or take a tenth, is told to go elsewhere (GOAWAY); its calls go on",
+  ),
+  FROSTLINE_STOP_DELAY_SECONDS: wholeNumber(0, 600, 0).describe("between NOT_SERVING and the first connection that is sent away"),
+  FROSTLINE_DRAIN_SECONDS: wholeNumber(10, 600).describe("calls in progress may take so long once the server stops"),
+  FROSTLINE_ALLOW_PLAINTEXT: z.enum(["0", "1"], "expected 0 or 1").default("0").describe("`1` lets it listen beyond loopback without TLS"),
+  FROSTLINE_LOG_LEVEL: z
+    .enum(logLevels, `expected one of ${logLevels.join(", ")}`)
+    .default("info")
+    .describe("`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`; JSON lines on stderr"),
+  FROSTLINE_LOG_PATHS: z
+    .enum(["0", "1"], "expected 0 or 1")
+    .default("0")
+    .describe("`1` lets messages of errors, and the values in PostgreSQL's, be logged: paths and names of files may be among them"),
+  FROSTLINE_SLOW_CALL_SECONDS: wholeNumber(10, 3600, 0).describe("a unary call that takes longer is logged as a warning; 0: none is"),
+  FROSTLINE_QUERY_POOL: wholeNumber(10, 999).describe("connections for short calls"),
+  FROSTLINE_INGEST_POOL: wholeNumber(8, 999).describe("connections that merge scans and audit batches"),
+  FROSTLINE_MAINTENANCE_SECONDS: wholeNumber(3600, 86_400).describe("between two runs of the background jobs"),
+  FROSTLINE_AUDIT_KEEP_DAYS: wholeNumber(7, 3650).describe("so long a processed audit event is remembered"),
+  FROSTLINE_PREFETCH_IS_ACCESS: z.enum(["0", "1"], "expected 0 or 1").default("0").describe("`1` lets prefetches count as accesses"),
 });
 
-/** The variables that are read. */
-export const settingNames: readonly string[] = Object.keys(environment.shape);
+/** The variables that are read, for docs/settings.md. */
+export const describedSettings: readonly DescribedSetting[] = describeSettings(environment);
+export const settingNames: readonly string[] = describedSettings.map(({ name }) => name);
 
 /** Settings from the environment; an empty variable counts as unset. Throws an Error that names each bad one, never with its value. */
 export function loadConfig(env: Record<string, string | undefined>): Config {

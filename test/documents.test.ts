@@ -19,6 +19,7 @@ const pages = [
   "docs/operations.md",
   "docs/backup.md",
   "docs/postgresql.md",
+  "docs/settings.md",
   "docs/reasons.md",
   "docs/troubleshooting.md",
   "docs/retention.md",
