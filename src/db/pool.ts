@@ -4,8 +4,8 @@ import { TenantPool } from "./tenant-pool.js";
 
 const queryStatementTimeoutMs = 60_000;
 const queryLockTimeoutMs = 10_000;
-/** A look-up takes a millisecond; calls with the same key share it. */
-const authenticationConnections = 2;
+/** A look-up takes a millisecond; calls with the same key share it, and keys take turns (see tenancy/key-lookups.ts). */
+export const authenticationConnections = 4;
 /** For cancelling statements that nobody waits for any more; closed when there are none for a while. */
 const cancellingConnections = 1;
 /** No answer to `SELECT 1` for so long, and the connection counts as lost. */

@@ -37,17 +37,22 @@ export class FailedAuthentications {
   }
 
   /**
-   * Runs `look`, which says whom a credential stands for, and rejects as it does. `isWrong` tells errors that mean the credential from
+   * Runs `look`, which says whom a credential stands for, and rejects as it does; it is told whether that was known last time. `isWrong` tells errors that mean the credential from
    * others. Throws RESOURCE_EXHAUSTED instead when the address has shown too many that were wrong.
    */
-  async attempt<T>(address: string, credential: string, look: () => Promise<T>, isWrong: (error: unknown) => boolean): Promise<T> {
+  async attempt<T>(
+    address: string,
+    credential: string,
+    look: (wasGood: boolean) => Promise<T>,
+    isWrong: (error: unknown) => boolean,
+  ): Promise<T> {
     const hash = createHash("sha256").update(credential).digest("base64");
     const known = this.#good.delete(hash);
     if (known) this.#good.add(hash);
     // Before the answer is there: of a thousand at once, no more are let through than there are tokens.
     else this.#spend(address);
     try {
-      const result = await look();
+      const result = await look(known);
       if (!known) this.#giveBack(address);
       this.#good.add(hash);
       if (this.#good.size > keptAtMost) this.#good.delete(this.#good.values().next().value as string);

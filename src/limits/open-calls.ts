@@ -33,18 +33,29 @@ export class Place {
 const retryMs: Record<CallKind, number> = { stream: 5000, unary: 1000 };
 const plural: Record<CallKind, string> = { stream: "streams", unary: "unary calls" };
 
+/** A unary call that is younger is short until it shows otherwise: the end of a scan takes minutes, and nobody has to wait for that. */
+const shortMs = 1000;
+
 export class OpenCalls {
   readonly #limits: Record<CallKind, CallLimits>;
   readonly #total: Record<CallKind, number> = { stream: 0, unary: 0 };
   /** By kind and group; those that have none are forgotten. */
   readonly #ofGroup = new Map<string, number>();
+  /** The groups of the unary calls that are young, in the order in which they began. */
+  readonly #young = new Set<{ group: string; untilMs: number }>();
 
   constructor(limits: Record<CallKind, CallLimits>) {
     this.#limits = limits;
   }
 
-  open(kind: CallKind): number {
-    return this.#total[kind];
+  /** Whether unary calls of other groups are under way that are likely to be short. */
+  othersAreWaiting(group: string): boolean {
+    const nowMs = performance.now();
+    for (const call of this.#young) {
+      if (call.untilMs < nowMs) this.#young.delete(call);
+      else if (call.group !== group) return true;
+    }
+    return false;
   }
 
   /** Throws RESOURCE_EXHAUSTED. */
@@ -56,8 +67,11 @@ export class OpenCalls {
     if (this.#total[kind] >= inTotal) throw tooMany(kind, "server", inTotal);
     this.#ofGroup.set(key, held + 1);
     this.#total[kind] += 1;
+    const call = { group, untilMs: performance.now() + shortMs };
+    if (kind === "unary") this.#young.add(call);
     return new Place(() => {
       this.#total[kind] -= 1;
+      this.#young.delete(call);
       const left = (this.#ofGroup.get(key) as number) - 1;
       if (left === 0) this.#ofGroup.delete(key);
       else this.#ofGroup.set(key, left);

@@ -67,7 +67,7 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
     pool,
     connections,
     dirIds: new DirIds(),
-    tenantTurns: new Turns(),
+    tenantTurns: new Turns(deps.openCalls),
     openStreams: { count: 0 },
     observer: metrics.ingest,
     drainSignal,

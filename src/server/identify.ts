@@ -28,12 +28,12 @@ export interface IdentifyOptions {
 export type Identify = (credentials: Credentials) => Promise<Caller>;
 
 export function identification({ keys, tokens, failed }: IdentifyOptions): Identify {
-  const look = async (credential: string): Promise<Caller> => {
+  const look = async (credential: string, wasGood: boolean): Promise<Caller> => {
     if (isTokenLike(credential)) {
       if (tokens !== undefined) return tokens.authenticate(credential);
       throw unauthenticated("This server takes API keys and no tokens: FROSTLINE_OIDC_ISSUER is not set.", "TOKENS_NOT_TAKEN");
     }
-    const caller = await keys.find(credential);
+    const caller = await keys.find(credential, wasGood);
     if (caller === undefined) {
       throw unauthenticated("The key is unknown, revoked or expired. Ask an admin of your tenant for a new one.", "KEY_INVALID");
     }
@@ -41,7 +41,7 @@ export function identification({ keys, tokens, failed }: IdentifyOptions): Ident
   };
   return async (credentials) => {
     const credential = bearer(credentials);
-    return failed.attempt(credentials.address, credential, () => look(credential), isUnauthenticated);
+    return failed.attempt(credentials.address, credential, (wasGood) => look(credential, wasGood), isUnauthenticated);
   };
 }
 

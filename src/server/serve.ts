@@ -1,7 +1,6 @@
 /** Opens the ports, and has the calls that come in answered. */
 
 import { FailedAuthentications } from "../limits/failed-authentications.js";
-import { OpenCalls } from "../limits/open-calls.js";
 import { addJobMetrics } from "../metrics/job-metrics.js";
 import { addShareMetrics } from "../metrics/share-metrics.js";
 import type { ServerDeps } from "../rpc/context.js";
@@ -27,7 +26,6 @@ export interface Listeners {
 export async function serve(deps: ServerDeps, tls: TlsReloader | undefined, tokens: Tokens | undefined): Promise<Listeners> {
   const { config, log, metrics, health } = deps;
   const { limits } = config;
-  const openCalls = new OpenCalls(limits.openCalls);
   const failed = new FailedAuthentications({ perMinute: limits.failedAuthenticationsPerMinute });
   const identify = identification({ keys: new KeyLookups(deps.authenticationPool), tokens, failed });
   const connections = new Connections(
@@ -46,7 +44,7 @@ export async function serve(deps: ServerDeps, tls: TlsReloader | undefined, toke
     shutdownSignal: deps.shutdownSignal,
     log,
     clientCertificates: config.tls?.clientCa !== undefined,
-    admit: admit({ identify, openCalls }),
+    admit: admit({ identify, openCalls: deps.openCalls }),
     onKnown: (request) => "stream" in request && connections.known(request.stream),
     callDeadlineMs: limits.callDeadlineMs,
     requestMs: limits.requestMs,

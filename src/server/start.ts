@@ -5,6 +5,7 @@ import type { Config } from "../config.js";
 import { createPools } from "../db/pool.js";
 import { assertRuntimeRole } from "../db/roles.js";
 import { Health } from "../health/health.js";
+import { OpenCalls } from "../limits/open-calls.js";
 import type { Logger } from "../log.js";
 import { maintain } from "../maintenance/run.js";
 import { Metrics } from "../metrics/metrics.js";
@@ -124,6 +125,7 @@ async function composeDeps(config: Config, { embedded }: Database, parts: Parts,
     pool: pools.query,
     authenticationPool: pools.authentication,
     ingestPool: pools.ingest,
+    openCalls: new OpenCalls(config.limits.openCalls),
     warmingFeed,
     webhooks,
     health,

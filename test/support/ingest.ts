@@ -48,7 +48,7 @@ export async function ingestFixture(database: { runtimeUrl: string; superuserUrl
     pool: pools.query,
     connections,
     dirIds: new DirIds(),
-    tenantTurns: new Turns(),
+    tenantTurns: new Turns({ othersAreWaiting: () => false }),
     openStreams: { count: 0 },
     observer: { streamOpened() {}, streamClosed() {}, segmentDone() {}, filesFinished() {}, auditDone() {} },
     drainSignal: new AbortController().signal,
