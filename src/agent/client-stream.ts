@@ -45,6 +45,7 @@ function openCall<Request, Response>(
   metadata: Metadata,
   codec: MethodCodec<Request, Response>,
   signal: AbortSignal | undefined,
+  /** Not by a cancellation of ours. */
   onFailed: (error: unknown) => void,
 ): ClientStream<Request, Response> {
   signal?.throwIfAborted();
@@ -54,6 +55,7 @@ function openCall<Request, Response>(
   let unsent = 0;
   let ended: "no" | "finished" | "failed" | "answered" = "no";
   let wake: (() => void) | undefined;
+  let cancelled = false;
 
   const call = channel.makeClientStreamRequest<Request, Response>(
     codec.path,
@@ -68,13 +70,16 @@ function openCall<Request, Response>(
       } else {
         ended = "failed";
         const failure = toRpcError(error);
-        onFailed(failure);
+        if (!cancelled) onFailed(failure);
         reject(signal?.aborted ? signal.reason : failure);
       }
       wake?.();
     },
   );
-  const cancel = () => call.cancel();
+  const cancel = () => {
+    cancelled = true;
+    call.cancel();
+  };
   signal?.addEventListener("abort", cancel, { once: true });
   // The status of the call says more than the stream's error, and comes with it.
   call.on("error", () => {});

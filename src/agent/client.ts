@@ -119,9 +119,10 @@ async function callUnary<I extends DescMessage, O extends DescMessage>(
     const call = channel.makeUnaryRequest(pathOf(method), serialize, deserialize, request, metadata, options, (error, response) => {
       signal?.removeEventListener("abort", cancel);
       if (response !== undefined && error === null) return resolve(response);
+      if (signal?.aborted) return reject(signal.reason);
       const failure = toRpcError(error);
       servers.failed(channel, failure);
-      reject(signal?.aborted ? signal.reason : failure);
+      reject(failure);
     });
     const cancel = () => call.cancel();
     signal?.addEventListener("abort", cancel, { once: true });
@@ -144,9 +145,10 @@ async function* callServerStream<I extends DescMessage, O extends DescMessage>(
   try {
     for await (const message of call) yield message as MessageShape<O>;
   } catch (error) {
+    if (signal?.aborted) throw signal.reason;
     const failure = toRpcError(error);
     servers.failed(channel, failure);
-    throw signal?.aborted ? signal.reason : failure;
+    throw failure;
   } finally {
     signal?.removeEventListener("abort", cancel);
     // Without this a reader that left early would leave the server sending. No effect on a call that has ended.

@@ -4,6 +4,7 @@ import * as net from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Server, ServerCredentials, type ServiceDefinition, status } from "@grpc/grpc-js";
 import { afterEach, expect, test } from "vitest";
+import { ScanService } from "../gen/frostline/v1/scan_pb.js";
 import {
   Health,
   HealthCheckRequestSchema,
@@ -27,6 +28,7 @@ const codec = {
 const service = {
   check: { path: "/grpc.health.v1.Health/Check", requestStream: false, responseStream: false, ...codec },
   watch: { path: "/grpc.health.v1.Health/Watch", requestStream: false, responseStream: true, ...codec },
+  push: { path: "/frostline.v1.ScanService/PushScan", requestStream: true, responseStream: false, ...codec },
 } satisfies ServiceDefinition;
 
 const opened: { close(): void }[] = [];
@@ -52,6 +54,8 @@ async function startNamed(name: HealthCheckResponse_ServingStatus, port = 0): Pr
       if (started.refuse) done(started.refuse);
       else done(null, answer);
     },
+    // Never answered.
+    push: (call: { resume(): void }) => call.resume(),
     watch: (call: { write(value: HealthCheckResponse): void }) => call.write(answer),
   });
   const bound = await new Promise<number>((resolve, reject) => {
@@ -133,6 +137,21 @@ test("after UNAVAILABLE the next is asked; any other error is an answer, and the
   expect(await ask(client)).toBe(second);
   // Nothing is sent twice by itself: whoever called knows whether it may be.
   expect([one.calls, other.calls]).toEqual([2, 1]);
+});
+
+test("a call that the caller ends says nothing of its server", async () => {
+  const [one, other] = [await startNamed(first), await startNamed(second)];
+  const client = connect(one.address, other.address);
+  const stop = new AbortController();
+  const watch = client.serverStream(Health.method.watch, {}, { signal: stop.signal })[Symbol.asyncIterator]();
+  expect((await watch.next()).value?.status).toBe(first);
+  stop.abort(new Error("enough"));
+  await expect(watch.next()).rejects.toThrow("enough");
+  const stream = client.clientStream(ScanService.method.pushScan);
+  await stream.send({});
+  stream.cancel();
+  await expect(stream.finish()).rejects.toMatchObject({ code: "CANCELLED" });
+  expect(await ask(client)).toBe(first);
 });
 
 test("when none is there the call says so, and an abort ends the search", async () => {
