@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	pb "frostline.example/client/gen/frostlinev1"
 )
 
@@ -19,14 +22,39 @@ func PushTrail(ctx context.Context, c *Connection, trail, shareName string) (*pb
 	if err != nil {
 		return nil, err
 	}
-	var counts *pb.AuditCounts
 	var retries Retries
-	// A stream that broke has committed some of its batches: the cursors say which.
-	err = retries.Run(ctx, func() (err error) {
-		counts, err = pushLogs(ctx, c, logs, shareName, volumeID)
-		return err
-	})
-	return counts, err
+	furthest, gapAt := int64(-1), int64(-2)
+	for {
+		var counts *pb.AuditCounts
+		// A stream that broke has committed some of its batches: the cursors say which.
+		cursors, err := ListCursors(ctx, c, shareName)
+		if err == nil {
+			if position := sumOf(cursors); position > furthest {
+				furthest = position
+				retries.Progressed()
+			}
+			counts, err = pushLogs(ctx, c, logs, shareName, volumeID, cursors)
+		}
+		switch {
+		case err == nil:
+			return counts, nil
+		case status.Code(err) == codes.OutOfRange && gapAt != furthest:
+			// A cursor was set back meanwhile: ask for them again. Told so twice at one place, something is wrong.
+			gapAt = furthest
+		default:
+			if err := retries.Wait(ctx, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func sumOf(cursors []*pb.AuditCursor) int64 {
+	sum := int64(0)
+	for _, cursor := range cursors {
+		sum += cursor.Position
+	}
+	return sum
 }
 
 // CursorOf is how far a log was read; NOT_FOUND when nothing of it was.
@@ -56,11 +84,10 @@ func ListCursors(ctx context.Context, c *Connection, shareName string) ([]*pb.Au
 	}
 }
 
-func pushLogs(ctx context.Context, c *Connection, logs []Log, shareName, volumeID string) (*pb.AuditCounts, error) {
-	listed, err := ListCursors(ctx, c, shareName)
-	if err != nil {
-		return nil, err
-	}
+// pushLogs is one stream, from the cursors to the ends of the logs.
+func pushLogs(
+	ctx context.Context, c *Connection, logs []Log, shareName, volumeID string, listed []*pb.AuditCursor,
+) (*pb.AuditCounts, error) {
 	cursors := map[string]*pb.AuditCursor{}
 	for _, cursor := range listed {
 		cursors[cursor.AuditFilePath] = cursor

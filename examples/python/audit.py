@@ -17,8 +17,23 @@ def push_trail(connection: Connection, trail: str, share_name: str) -> audit_pb2
     logs = find_logs(trail)
     volume_id = find_volume(logs)
     retries = Retries()
-    # A stream that broke has committed some of its batches: the cursors say which.
-    return retries.run(lambda: _push(connection, logs, share_name, volume_id))
+    furthest = -1
+    gap_at = None
+    while True:
+        try:
+            # A stream that broke has committed some of its batches: the cursors say which.
+            cursors = {cursor.audit_file_path: cursor for cursor in list_cursors(connection, share_name)}
+            position = sum(cursor.position for cursor in cursors.values())
+            if position > furthest:
+                furthest = position
+                retries.progressed()
+            return _push(connection, logs, share_name, volume_id, cursors)
+        except grpc.RpcError as error:
+            # A cursor was set back meanwhile: ask for them again. Told so twice at one place, something is wrong.
+            if error.code() == grpc.StatusCode.OUT_OF_RANGE and gap_at != furthest:
+                gap_at = furthest
+            else:
+                retries.wait(error)
 
 
 def cursor_of(connection: Connection, share_name: str, audit_file_path: str) -> audit_pb2.AuditCursor | None:
@@ -43,9 +58,10 @@ def list_cursors(connection: Connection, share_name: str) -> Iterator[audit_pb2.
         request.page_token = answer.next_page_token
 
 
-def _push(connection: Connection, logs: list[Log], share_name: str, volume_id: str) -> audit_pb2.AuditCounts:
-    # Before the stream is opened: a call that fails in the middle of it would hide its reason.
-    cursors = {cursor.audit_file_path: cursor for cursor in list_cursors(connection, share_name)}
+def _push(
+    connection: Connection, logs: list[Log], share_name: str, volume_id: str, cursors: dict[str, audit_pb2.AuditCursor]
+) -> audit_pb2.AuditCounts:
+    """One stream, from the cursors to the ends of the logs."""
     failed: list[Exception] = []
 
     def requests() -> Iterator[audit_pb2.PushAuditRequest]:
