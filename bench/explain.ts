@@ -58,10 +58,11 @@ function parse(message: string): { text: string; ms: number; plan: string } | un
   return { text: lines.slice(0, first).join("\n").trim(), ms: Number(head[1]), plan: lines.slice(first).join("\n") };
 }
 
-/** What it does to which table, and some digits of its text: the same from run to run. */
+/** What it does to which table (EXTRACT's and DISTINCT's FROM name none), or which function it calls, and some digits of its text: the same from run to run. */
 function fileName(text: string): string {
-  const [, verb, table] = /\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+([\w.]+)/i.exec(text) ?? [];
-  const words = verb === undefined ? "statement" : `${verb.toUpperCase() === "FROM" ? "select" : verb.split(" ")[0]}-${table}`;
+  const [, verb, table] = /\b(INSERT INTO|UPDATE|DELETE FROM|(?<!DISTINCT )FROM)\s+(\w+)\b(?!\.)/i.exec(text) ?? [];
+  const called = /^SELECT (\w+)\(/.exec(text)?.[1] ?? "statement";
+  const words = verb === undefined ? called : `${verb.toUpperCase() === "FROM" ? "select" : verb.split(" ")[0]}-${table}`;
   return `${words.toLowerCase()}-${createHash("sha256").update(text).digest("hex").slice(0, 8)}`;
 }
 

@@ -17,7 +17,7 @@ const secondsPerMillionRescanned = 4;
 /** The large share has `files`, the other a tenth of them. */
 export async function measureGrowth(context: BenchContext): Promise<BenchResult> {
   const sizes = [Math.ceil(context.files / 10), context.files];
-  console.error(`\ngrowth of ${sizes.join(" to ")} files: takes about ${Math.ceil(expectedSeconds(context, sizes) / 60)} minutes`);
+  console.error(`\ngrowth of ${sizes.join(" to ")} files: some ${Math.ceil(expectedSeconds(context, sizes) / 60)} min on two cores`);
   const [small, large] = [await measureSize(context, sizes[0] as number), await measureSize(context, sizes[1] as number)];
   const perItem = ({ seconds, items }: Operation) => median(seconds) / items;
   return {

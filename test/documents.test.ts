@@ -26,6 +26,8 @@ const pages = [
   "docs/webhooks.md",
   "docs/secrets.md",
   "docs/clients.md",
+  "docs/performance.md",
+  "bench/README.md",
   "examples/mover/README.md",
   "examples/python/README.md",
   "examples/go/README.md",
@@ -69,6 +71,14 @@ test("paths that the architecture page sends to exist", () => {
   );
   expect(named.length).toBeGreaterThan(10);
   expect(named.filter((file) => !fs.existsSync(path.join(packageRoot, file)))).toEqual([]);
+});
+
+test("the architecture page has every directory of src", () => {
+  const table = markdownTables(read("docs/architecture.md")).find(({ columns }) => columns[0] === "directory");
+  const told =
+    table?.rows.flatMap(([cell]) => [...(cell as string).matchAll(/`src\/([a-z]+)\/`/g)].map((match) => match[1] as string)) ?? [];
+  const there = fs.readdirSync(path.join(packageRoot, "src"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  expect(told.sort()).toEqual(there.map(({ name }) => name).sort());
 });
 
 test("the README's tour has every command, and no other", () => {
