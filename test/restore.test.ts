@@ -15,7 +15,7 @@ import { type Chunk, ScanMode } from "../src/gen/frostline/v1/scan_pb.js";
 import { TierService } from "../src/gen/frostline/v1/tier_pb.js";
 import { type AuditedShare, createAuditedShare, liveFiles, loggedAccesses, violationsOf } from "./support/audited-share.js";
 import { deliver } from "./support/audited-trail.js";
-import { createBackupRole, dump, pgDumpVersion, restore } from "./support/backups.js";
+import { createBackupRole, dump, missingPostgresClients, restore } from "./support/backups.js";
 import { startSeconds } from "./support/generated-trail.js";
 import {
   copyTestDatabase,
@@ -32,7 +32,7 @@ import { createTestTenant, type TestTenant } from "./support/tenant.js";
 import { planFiles } from "./support/tier.js";
 
 /** What an operator runs on a database that was set back, as the page says it. */
-const advanceNumbers = /```sql\n(SELECT setval[^`]*)```/.exec(fs.readFileSync(path.join(packageRoot, "docs/backup.md"), "utf8"))?.[1];
+const advanceNumbers = /```sql\n\s*(SELECT setval[^`]*)```/.exec(fs.readFileSync(path.join(packageRoot, "docs/backup.md"), "utf8"))?.[1];
 
 const directories = 30;
 const filesInDirectory = 30;
@@ -257,11 +257,7 @@ test("set back to a copy: agents send again what is lacking, once; stubs are fou
   await Promise.all([database.drop(), backup.drop()]);
 });
 
-const dumpVersion = await pgDumpVersion();
-const missing = missingPostgres14() || dumpVersion === undefined || dumpVersion < 14;
-if (dumpVersion === undefined) console.warn("\n!!! SKIPPED: dump and restore, because there is no pg_dump.\n");
-
-describe.skipIf(missing)("pg_dump", () => {
+describe.skipIf(missingPostgresClients() || missingPostgres14())("pg_dump", () => {
   test("of PostgreSQL 14 while a server and its agents are at work, restored into the run's: the same", async () => {
     const { cluster, stop } = await postgres14();
     const database = await createEmptyDatabase(cluster);

@@ -1,5 +1,5 @@
 /** Backups of a test's database, and databases that are restored from them. */
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import { inject } from "vitest";
@@ -8,15 +8,15 @@ import { createEmptyDatabase, type TestDatabase, withClient } from "./postgres.j
 const run = promisify(execFile);
 const timeoutMs = 60_000;
 
-/** Major version of the pg_dump on the PATH; undefined: there is none. */
-export async function pgDumpVersion(): Promise<number | undefined> {
-  try {
-    const { stdout } = await run("pg_dump", ["--version"]);
-    return Number(/ (\d+)/.exec(stdout)?.[1]);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+/** Whether PostgreSQL's own clients, of version 14 or newer, are missing; says so loudly. With FROSTLINE_TEST_CLIENTS=required it throws. */
+export function missingPostgresClients(): boolean {
+  const { stdout } = spawnSync("pg_dump", ["--version"], { encoding: "utf8" });
+  const major = Number(/ (\d+)/.exec(stdout ?? "")?.[1] ?? 0);
+  if (major >= 14) return false;
+  const problem = "PostgreSQL's own clients (pg_dump, pg_restore, psql), 14 or newer, are not installed";
+  if (process.env.FROSTLINE_TEST_CLIENTS === "required") throw new Error(`${problem}.`);
+  console.warn(`\n!!! SKIPPED: ${problem}.\n`);
+  return true;
 }
 
 /** A role as docs/backup.md makes it; returns the URL that it dumps the database by. */
