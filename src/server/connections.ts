@@ -52,7 +52,9 @@ export class Connections {
     const unknown = [...this.#sessions.values()].filter((other) => !other.known && other.address === address);
     if (unknown.length >= this.#limits.unknownPerAddress) {
       this.#log.debug({ peer: address }, "an address has too many connections without a valid key: one is dropped");
-      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      // Once that is out.
+      setImmediate(() => session.destroy());
       return;
     }
     this.#sessions.set(session, { address, known: false, openCalls: 0, idleSinceMs: performance.now() });
