@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createClient } from "../src/agent/client.js";
 import { ScanMode, ScanService, ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
 import { withClient } from "./support/postgres.js";
-import { chunk, file, listing, openStreams, type Streams } from "./support/streams.js";
+import { chunk, file, type Listing, listing, openStreams, type Streams } from "./support/streams.js";
 
 const { startScan, pushScan, abortScan, confirmBrake } = ScanService.method;
 
@@ -222,6 +222,48 @@ describe("the brake", () => {
       counts: { moved: 10n, removed: 0n, added: 0n },
     });
     expect((await streams.stored(shareName)).files).toEqual(paths("/moved"));
+  });
+
+  test.each([
+    ["in one segment with its old place", (empty: Listing, moved: Listing) => [[listing("/"), empty, moved]]],
+    ["in a segment before its old place", (empty: Listing, moved: Listing) => [[listing("/"), moved], [empty]]],
+  ])("nor by one whose files come up %s", async (_, cut) => {
+    const shareName = await shareOfTen();
+    const scanId = await streams.start(shareName);
+    const segments = cut(listing("/a"), listing("/moved", ten));
+    for (const [no, listings] of segments.entries()) await streams.push(scanId, [chunk(no, listings)]);
+    expect(await streams.finish(scanId, { main: BigInt(segments.length) })).toMatchObject({
+      status: ScanStatus.OK,
+      counts: { moved: 10n, removed: 0n, added: 0n },
+    });
+    expect((await streams.stored(shareName)).files).toEqual(paths("/moved"));
+  });
+
+  test("the one file of a share may move, not vanish", async () => {
+    const shareName = await streams.newShare();
+    const one = file("one", 7n, { frn: 7n });
+    const scans: [Listing[], object][] = [
+      [[listing("/"), listing("/a", [one])], { added: 1n }],
+      [[listing("/"), listing("/a"), listing("/b", [one])], { moved: 1n }],
+    ];
+    for (const [listings, counts] of scans) {
+      const scanId = await streams.start(shareName);
+      await streams.push(scanId, [chunk(0, listings)]);
+      expect(await streams.finish(scanId, { main: 1n })).toMatchObject({ status: ScanStatus.OK, counts });
+    }
+    const scanId = await streams.start(shareName);
+    await expect(streams.push(scanId, [chunk(0, [listing("/"), listing("/b")])])).rejects.toMatchObject(holds(scanId, 1, 0));
+    await streams.client.unary(abortScan, { scanId });
+  });
+
+  test("counts what does not come up, or comes up as another file, beside what moves", async () => {
+    const shareName = await shareOfTen();
+    const scanId = await streams.start(shareName);
+    // Of ten, three move, one has another size, and six are not there.
+    const moved = [...ten.slice(0, 3), file("f3", 33n, { frn: 103n })];
+    await expect(streams.push(scanId, [chunk(0, [listing("/a"), listing("/b", moved)])])).rejects.toMatchObject(holds(scanId, 7, 5));
+    await streams.client.unary(abortScan, { scanId });
+    expect((await streams.stored(shareName)).files).toEqual(paths("/a"));
   });
 
   test("nor by what could not be read", async () => {

@@ -1,7 +1,9 @@
 /** What a segment's transaction does last: the ledger, the writer's position, the scan's counts. */
 import type { PoolClient } from "pg";
 import type { WriterRef } from "./commit-segment.js";
+import { movesCountedAtMost } from "./limits.js";
 import * as merge from "./merge.js";
+import { countMoving } from "./moves.js";
 import { BrakeHolds, fenced, scanNotFound } from "./scan-errors.js";
 import type { Segment } from "./segment.js";
 
@@ -32,16 +34,40 @@ async function advanceWriter(client: PoolClient, writer: WriterRef, segment: Seg
   if (rowCount !== 1) throw fenced(writer.scanId, writer.writer);
 }
 
-/** Adds the segment to the scan's counts, unless more would be missing than the brake allows. */
-async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment, { counts, files, sizeBytes }: Merged): Promise<void> {
-  const gone = counts.gone + counts.replaced;
+/**
+ * Adds the segment to the scan's counts, unless more would be missing than the brake allows. A file that has come up elsewhere already is not
+ * missing: the end of the scan matches it. Looked at only when there are too many without, and not in a scan of very many.
+ */
+async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment, merged: Merged): Promise<void> {
+  const { scanId, share } = writer;
+  if (await addCounts(client, writer, segment, merged, 0n)) return;
+  const { rows } = await client.query<{ gone: bigint; added: bigint; brake_limit: bigint }>(
+    "SELECT gone, added, brake_limit FROM scan WHERE tenant_id = $1 AND scan_id = $2",
+    [share.tenantId, scanId],
+  );
+  const scan = rows[0];
+  if (!scan) throw scanNotFound(scanId);
+  const gone = scan.gone + goneOf(merged);
+  const isFew = gone + scan.added + BigInt(merged.counts.added) <= movesCountedAtMost;
+  const moving = isFew ? await countMoving(client, share.tenantId, share.shareId, scanId) : 0n;
+  if (moving > 0n && (await addCounts(client, writer, segment, merged, moving))) return;
+  throw new BrakeHolds(scanId, gone - moving, scan.brake_limit);
+}
+
+function goneOf({ counts }: Merged): bigint {
+  return BigInt(counts.gone + counts.replaced);
+}
+
+/** False when the brake holds, though `moving` of the missing files are not. */
+async function addCounts(client: PoolClient, writer: WriterRef, segment: Segment, merged: Merged, moving: bigint): Promise<boolean> {
+  const { counts, files, sizeBytes } = merged;
   const unreadable = segment.problems.filter((problem) => problem.unreadable).length;
   const { rowCount } = await client.query(
     `UPDATE scan SET dirs_listed = dirs_listed + $3, files_listed = files_listed + $4,
        bytes_listed = LEAST(bytes_listed + $5::numeric, 9223372036854775807)::bigint,
        added = added + $6, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10,
        dirs_reconciled = dirs_reconciled + $11
-     WHERE tenant_id = $1 AND scan_id = $2 AND ($8::bigint = 0 OR brake_confirmed_utc IS NOT NULL OR gone + $8::bigint <= brake_limit)`,
+     WHERE tenant_id = $1 AND scan_id = $2 AND ($8::bigint = 0 OR brake_confirmed_utc IS NOT NULL OR gone + $8::bigint - $12::bigint <= brake_limit)`,
     [
       writer.share.tenantId,
       writer.scanId,
@@ -50,18 +76,12 @@ async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment
       sizeBytes,
       counts.added + counts.returned + counts.replaced,
       counts.changed,
-      gone,
+      goneOf(merged),
       segment.problems.length - unreadable,
       unreadable,
       counts.reconciled,
+      moving,
     ],
   );
-  if (rowCount === 1) return;
-  const { rows } = await client.query<{ gone: bigint; brake_limit: bigint }>(
-    "SELECT gone, brake_limit FROM scan WHERE tenant_id = $1 AND scan_id = $2",
-    [writer.share.tenantId, writer.scanId],
-  );
-  const scan = rows[0];
-  if (!scan) throw scanNotFound(writer.scanId);
-  throw new BrakeHolds(writer.scanId, scan.gone + BigInt(gone), scan.brake_limit);
+  return rowCount === 1;
 }

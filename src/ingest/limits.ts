@@ -18,6 +18,8 @@ export const segmentFilesAtMost = 20_000_000;
 export const writersAtMost = 64;
 /** A stream with more refused records than this is broken at its source: it ends with RESOURCE_EXHAUSTED. */
 export const problemsAtMost = 10_000;
+/** Where a segment would trip the brake, files of the scan that are looked at for having moved: 100,000 take a quarter of a second. */
+export const movesCountedAtMost = 500_000n;
 /** Problems repeated in a stream's response; all of them are kept in scan_problem. */
 export const problemsInResponse = 1000;
 

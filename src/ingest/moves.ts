@@ -70,6 +70,33 @@ export async function pairMoved(client: PoolClient, tenantId: string, scan: Scan
   return { files: Number(pairs.files), counted: Number(pairs.counted) };
 }
 
+/**
+ * How many files that are missing since this scan `pairMoved` would pair with what the scan has listed so far: the same rule, in any of its
+ * segments. Counted side by side, without a join: of the two, whatever is joined first has no statistics. Looks at each of them.
+ */
+export async function countMoving(client: PoolClient, tenantId: string, shareId: bigint, scanId: bigint): Promise<bigint> {
+  const { rows } = await client.query<{ files: bigint }>(
+    `SELECT coalesce(sum(least(went, came)), 0)::bigint AS files FROM (
+       SELECT count(*) FILTER (WHERE has_left) AS went, count(*) FILTER (WHERE NOT has_left) AS came FROM (
+         SELECT frn, size_bytes, mtime_unix, true AS has_left FROM file_current
+         WHERE tenant_id = $1 AND share_id = $2 AND missing_since_scan_id = $3 AND frn IS NOT NULL
+         UNION ALL
+         SELECT n.frn, n.size_bytes, n.mtime_unix, false FROM file h CROSS JOIN LATERAL (
+           SELECT * FROM file_current f
+           WHERE f.tenant_id = $1 AND f.tenant_id = h.tenant_id AND f.file_current_id = h.file_current_id
+             AND f.first_seen_scan_id = $3 AND f.missing_since_scan_id IS NULL AND f.frn IS NOT NULL
+             AND NOT EXISTS (SELECT FROM tier_object t WHERE t.tenant_id = $1 AND t.tenant_id = f.tenant_id AND t.file_current_id = f.file_current_id)
+           OFFSET 0
+         ) n
+         WHERE h.tenant_id = $1 AND h.share_id = $2 AND h.scan_id = $3 AND h.change IN ('A', 'C')
+       ) file, (SELECT unique_frn FROM scan WHERE tenant_id = $1 AND scan_id = $3) s
+       GROUP BY frn, CASE WHEN NOT unique_frn THEN size_bytes END, CASE WHEN NOT unique_frn THEN mtime_unix END
+     ) paired`,
+    [tenantId, shareId, scanId],
+  );
+  return (rows[0] as { files: bigint }).files;
+}
+
 /** Carries the pairs of staging_diff out, in history and in the current state. */
 export async function adoptMoves(client: PoolClient, tenantId: string, scan: ScanRow): Promise<void> {
   await client.query("ANALYZE staging_diff");
