@@ -1,5 +1,5 @@
 /** Master keys in a file, one a line: `<id> <32 random bytes in base64>`. The last one wraps, all unwrap. docs/secrets.md. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { DomainError } from "../errors.js";
 import { decrypt, encrypt, keyBytes } from "./aead.js";
@@ -104,18 +104,20 @@ export async function assertMasterKeys(file: string): Promise<void> {
   await readMasterKeys(file);
 }
 
-/** Makes the file with one key, unless it is there. For an embedded database: its data and its key are lost together. */
+/**
+ * Makes the file with one key, unless it is there. For an embedded database: its data and its key are lost together. Whole or not at all: a server
+ * that falls on the way would leave a file without a key, and the next one could not start.
+ */
 export async function ensureMasterKeys(file: string): Promise<void> {
+  const partial = `${file}.${randomUUID()}.partial`;
   const line = `${new Date().toISOString().slice(0, 10)} ${randomBytes(keyBytes).toString("base64")}\n`;
-  const handle = await fs.open(file, "wx", 0o600).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "EEXIST") return undefined;
-    throw error;
-  });
-  if (handle === undefined) return;
   try {
-    await handle.writeFile(line);
-    await handle.sync();
+    await fs.writeFile(partial, line, { mode: 0o600, flag: "wx", flush: true });
+    // Unlike a rename it does not replace a file that is there.
+    await fs.link(partial, file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
   } finally {
-    await handle.close();
+    await fs.rm(partial, { force: true });
   }
 }

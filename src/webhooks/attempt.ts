@@ -3,6 +3,7 @@ import type { ClientBase, Pool } from "pg";
 import { readTenant } from "../db/tenant.js";
 import type { DataKeys } from "../secrets/data-keys.js";
 import { lockTenantKeys } from "../secrets/tenant-key.js";
+import type { Lookups } from "./lookups.js";
 import { renderMessage, type ToTell } from "./message.js";
 import { type Answer, type PostOptions, post } from "./post.js";
 import { secretPlace } from "./sealed-secrets.js";
@@ -11,7 +12,8 @@ import { signedHeaders } from "./signature.js";
 export interface SendDeps {
   pool: Pool;
   keys: DataKeys;
-  post: PostOptions;
+  post: Omit<PostOptions, "resolve">;
+  lookups: Lookups;
 }
 
 /** What came of it. */
@@ -44,7 +46,7 @@ export async function sendDelivery(deps: SendDeps, tenantId: string, deliveryId:
       : { body, to: await readAddressee(client, deps.keys, tenantId, row.webhookId) };
   });
   if (prepared?.to === undefined) return { gone: true };
-  return send(deps, prepared.to, deliveryId, prepared.body, signal);
+  return send(deps, tenantId, prepared.to, deliveryId, prepared.body, signal);
 }
 
 /** Sends a body to a webhook without a delivery. Undefined when there is no such webhook. Throws as above. */
@@ -60,7 +62,7 @@ export async function sendBody(
     await lockTenantKeys(client, tenantId, "shared");
     return readAddressee(client, deps.keys, tenantId, webhookId);
   });
-  return to && send(deps, to, deliveryId, body, signal);
+  return to && send(deps, tenantId, to, deliveryId, body, signal);
 }
 
 async function readAddressee(client: ClientBase, keys: DataKeys, tenantId: string, webhookId: string): Promise<Addressee | undefined> {
@@ -79,7 +81,8 @@ async function readAddressee(client: ClientBase, keys: DataKeys, tenantId: strin
 }
 
 function send(
-  { post: options }: SendDeps,
+  { post: options, lookups }: SendDeps,
+  tenantId: string,
   { url, secrets }: Addressee,
   deliveryId: string,
   body: string,
@@ -87,5 +90,5 @@ function send(
 ): Promise<Answer> {
   // The same for every attempt, so that a receiver knows what it has had.
   const headers = signedHeaders(secrets, `msg_${deliveryId}`, Math.floor(Date.now() / 1000), body);
-  return post(url, headers, body, options, signal);
+  return post(url, headers, body, { ...options, resolve: lookups.of(tenantId) }, signal);
 }

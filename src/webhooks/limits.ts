@@ -5,6 +5,9 @@ export const webhooksOfTenantAtMost = 50;
 export const requestsAtMost = 64;
 export const requestsOfTenantAtMost = 16;
 export const requestsOfWebhookAtMost = 4;
+/** Threads that look names up: of the process's 16 (bin/frostline.js), files and the database's name need some as well. */
+export const lookupsAtMost = 6;
+export const lookupsOfTenantAtMost = 2;
 /** From the look-up of the name to the end of the answer's headers. */
 export const requestMs = 15_000;
 /** An attempt that nobody has recorded by then was lost with its server. Longer than a request and its two transactions. */

@@ -6,6 +6,7 @@ import type { WarmingFeed } from "../warming/feed.js";
 import { addressPolicy } from "./addresses.js";
 import type { SendDeps } from "./attempt.js";
 import { type DispatcherOptions, WebhookDispatcher } from "./dispatcher.js";
+import { Lookups } from "./lookups.js";
 import type { WebhookDeps } from "./manage.js";
 import type { Waits } from "./record.js";
 
@@ -28,6 +29,6 @@ export interface Webhooks extends WebhookDeps, SendDeps {
 /** Sends nothing before its dispatcher runs. */
 export function createWebhooks({ pool, keys, feed, log, allowPrivate, ca, waits, onAttempt }: WebhookOptions): Webhooks {
   const policy = addressPolicy(allowPrivate);
-  const post = { policy, ca };
-  return { pool, keys, policy, post, dispatcher: new WebhookDispatcher({ pool, keys, post, feed, log, waits, onAttempt }) };
+  const send = { pool, keys, post: { policy, ca }, lookups: new Lookups() };
+  return { ...send, policy, dispatcher: new WebhookDispatcher({ ...send, feed, log, waits, onAttempt }) };
 }
