@@ -2,17 +2,26 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
+import type { JsonValue } from "@bufbuild/protobuf";
+import { z } from "zod";
 import type { Scope } from "../support/tenant.js";
 import { directories, type Scenario, type Told, tree } from "./scenario.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: JSON of messages; the rows are what is checked.
-export type Json = any;
+export type Json = JsonValue;
+
+const files = z.coerce.number();
+/** Of the answers, what a scenario reads. */
+export const cursorAnswer = z.object({ position: z.coerce.number() });
+export const previewAnswer = z.object({ funnel: z.object({ planned: z.object({ files }) }) });
+export const planAnswer = z.object({ plan: previewAnswer });
+const startAnswer = z.object({ scan: z.object({ scanId: z.string() }) });
+const snapshotPage = z.object({ files: z.array(z.object({ path: z.string() })) });
 
 /** Methods are named as `ShareService/GetShare`. Calls reject with what the server said. */
 export interface Transport {
-  unary(scope: Scope, method: string, request: Json): Promise<Json>;
-  clientStream(scope: Scope, method: string, requests: Json[]): Promise<Json>;
-  serverStream(scope: Scope, method: string, request: Json): Promise<Json[]>;
+  unary(scope: Scope, method: string, request: Json): Promise<unknown>;
+  clientStream(scope: Scope, method: string, requests: Json[]): Promise<unknown>;
+  serverStream(scope: Scope, method: string, request: Json): Promise<unknown[]>;
 }
 
 export async function runInJson(scenario: Scenario, transport: Transport): Promise<Told> {
@@ -20,22 +29,22 @@ export async function runInJson(scenario: Scenario, transport: Transport): Promi
   await transport.unary("agent", "ShareService/CreateShare", { shareName, sourceType: "SOURCE_TYPE_LUCIDLINK" });
   const scanId = await scan(scenario, transport);
   await transport.clientStream("agent", "AuditService/PushAudit", await auditMessages(scenario));
-  const { cursor } = await transport.unary("agent", "AuditService/GetAuditCursor", { shareName, auditFilePath: logPath });
+  const read = await transport.unary("agent", "AuditService/GetAuditCursor", { shareName, auditFilePath: logPath });
   await expectSnapshot(scanId, transport);
   const spec = { ...rule, priority: 10, shareNames: [shareName] };
   await transport.unary("operator", "RuleService/ApplyRules", { ruleSet: { rules: [spec] } });
   const preview = await transport.unary("reader", "PlannerService/Preview", { shareName });
-  const { plan } = await transport.unary("operator", "PlannerService/Plan", { shareName, requestId: crypto.randomUUID() });
+  const planned = await transport.unary("operator", "PlannerService/Plan", { shareName, requestId: crypto.randomUUID() });
   return {
-    cursorPosition: Number(cursor.position),
-    previewPlanned: Number(preview.funnel.planned.files),
-    planned: Number(plan.funnel.planned.files),
+    cursorPosition: z.object({ cursor: cursorAnswer }).parse(read).cursor.position,
+    previewPlanned: previewAnswer.parse(preview).funnel.planned.files,
+    planned: planAnswer.parse(planned).plan.funnel.planned.files,
   };
 }
 
 async function scan({ shareName, root }: Scenario, transport: Transport): Promise<string> {
   const started = await transport.unary("agent", "ScanService/StartScan", { shareName, mode: "SCAN_MODE_FULL", exactListTimes: true });
-  const { scanId } = started.scan;
+  const { scanId } = startAnswer.parse(started).scan;
   const listings = await Promise.all(directories.map((directory) => listing(root, directory)));
   const half = Math.ceil(listings.length / 2);
   await transport.clientStream("agent", "ScanService/PushScan", [
@@ -96,7 +105,7 @@ async function auditMessages({ shareName, volumeId, trail, logPath }: Scenario):
 
 async function expectSnapshot(scanId: string, transport: Transport): Promise<void> {
   const pages = await transport.serverStream("reader", "FileService/StreamSnapshot", { scanId });
-  const paths = pages.flatMap(({ files }) => files.map((file: { path: string }) => file.path)).sort();
+  const paths = pages.flatMap((page) => snapshotPage.parse(page).files.map((file) => file.path)).sort();
   const wanted = tree.map((file) => file.path).sort();
   if (JSON.stringify(paths) !== JSON.stringify(wanted)) throw new Error(`The snapshot has ${paths.join(", ")}`);
 }

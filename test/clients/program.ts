@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Scope } from "../support/tenant.js";
+import { cursorAnswer, planAnswer, previewAnswer } from "./in-json.js";
 import type { ForeignClient, Scenario, Told } from "./scenario.js";
 
 export interface ProgramClient extends ForeignClient {
@@ -29,15 +30,14 @@ export async function runProgram(scenario: Scenario, command: Command): Promise<
   const [preview] = await run("reader", ["preview", ...share]);
   const [plan] = await run("operator", ["plan", ...share]);
   return {
-    cursorPosition: Number(cursor?.position),
-    previewPlanned: Number(preview?.funnel.planned.files),
-    planned: Number(plan?.plan.funnel.planned.files),
+    cursorPosition: cursorAnswer.parse(cursor).position,
+    previewPlanned: previewAnswer.parse(preview).funnel.planned.files,
+    planned: planAnswer.parse(plan).plan.funnel.planned.files,
   };
 }
 
 /** What it prints, an object a line. Rejects with what it said unless it ends with 0. */
-// biome-ignore lint/suspicious/noExplicitAny: JSON of messages in another program's words; the rows are what is checked.
-async function runCommand({ server, scratch }: Scenario, scope: Scope, command: Command): Promise<any[]> {
+async function runCommand({ server, scratch }: Scenario, scope: Scope, command: Command): Promise<unknown[]> {
   const { status, stdout, stderr } = await startProgram(command, { server: server.address, key: server.keys[scope], scratch }).result;
   if (status !== 0) throw new Error(`${command.file} ${command.args.join(" ")} ended with ${status}:\n${stderr}${stdout}`);
   return stdout
