@@ -203,6 +203,40 @@ test("a rotated secret signs beside the old one, then alone", async () => {
   await admin.unary(WebhookService.method.deleteWebhook, { webhookId });
 });
 
+test("deliveries are listed in pages, each once, the newest first; a token that is none is refused", async () => {
+  const { webhookId } = await makeWebhook(admin, { url: at("/pages"), eventTypes: ["scan.stale"] });
+  for (let no = 0; no < 5; no++) await operator.unary(WebhookService.method.sendTestEvent, { webhookId });
+  // Two of one moment: the id tells them apart.
+  await sql(
+    server,
+    "UPDATE webhook_delivery SET created_utc = date_trunc('second', created_utc) + interval '1 microsecond' WHERE webhook_id = $1",
+    [webhookId],
+  );
+  const all = (await deliveriesOf(webhookId)).map(({ deliveryId }) => deliveryId);
+  const paged: string[] = [];
+  let pageToken = "";
+  do {
+    const page = await operator.unary(WebhookService.method.listDeliveries, { webhookId, pageSize: 2, pageToken });
+    paged.push(...page.deliveries.map(({ deliveryId }) => deliveryId));
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  expect(all).toHaveLength(5);
+  expect(paged).toEqual(all);
+  for (const position of [
+    ["0", "-".repeat(36)],
+    ["9223372036854775807", all[0]],
+    ["-1", all[0]],
+    ["2026-02-30 00:00:00+00", all[0]],
+    ["1"],
+  ]) {
+    const forged = Buffer.from(JSON.stringify(position)).toString("base64url");
+    await expect(operator.unary(WebhookService.method.listDeliveries, { pageToken: forged }), forged).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+  }
+  await admin.unary(WebhookService.method.deleteWebhook, { webhookId });
+});
+
 test("a receiver that hangs holds up no other", { timeout: 30_000 }, async () => {
   const slow = await makeWebhook(admin, { url: at("/slow"), eventTypes: ["warming.alert"] });
   const quick = await makeWebhook(admin, { url: at("/quick"), eventTypes: ["warming.alert"] });

@@ -3,14 +3,15 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { readTenant } from "../db/tenant.js";
 import { type DeliverySchema, DeliveryState, type WebhookSchema, type WebhookService } from "../gen/frostline/v1/webhook_pb.js";
-import { invalidField } from "../tenancy/validate.js";
+import { latestUnix } from "../ingest/limits.js";
+import { invalidField, parseUuid } from "../tenancy/validate.js";
 import * as deliveries from "../webhooks/deliveries.js";
 import { createWebhook, deleteWebhook, rotateSecret, updateWebhook } from "../webhooks/manage.js";
 import { sendTestEvent } from "../webhooks/send-test.js";
 import { readWebhooks, type Webhook } from "../webhooks/webhook.js";
 import { caller, type ServerDeps } from "./context.js";
 import { timestampField } from "./convert.js";
-import { decodePageToken, encodePageToken, pageSize } from "./pages.js";
+import { decodePageToken, encodePageToken, pageSize, pageTokenNumber } from "./pages.js";
 
 const defaultPageSize = 100;
 const maxPageSize = 1000;
@@ -54,7 +55,7 @@ export function webhookService({ pool, webhooks, shutdownSignal }: ServerDeps): 
       const filter = { webhookId: request.webhookId || undefined, state: fromState(request.state) };
       const page = await deliveries.listDeliveries(pool, caller(context).tenantId, filter, positionOf(request.pageToken), limit);
       const last = page.length === limit ? page.at(-1) : undefined;
-      const nextPageToken = last === undefined ? "" : encodePageToken([last.createdText, last.deliveryId]);
+      const nextPageToken = last === undefined ? "" : encodePageToken([last.createdMicros, last.deliveryId]);
       return { deliveries: page.map(toDelivery), nextPageToken };
     },
     async retryDelivery({ deliveryId }, context) {
@@ -66,13 +67,14 @@ export function webhookService({ pool, webhooks, shutdownSignal }: ServerDeps): 
   };
 }
 
+/** Throws INVALID_ARGUMENT. */
 function positionOf(pageToken: string): deliveries.DeliveryPosition | undefined {
-  const [createdText = "", deliveryId = ""] = decodePageToken(pageToken, 2) ?? [];
-  if (pageToken === "") return undefined;
-  if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(createdText) || !/^[0-9a-f-]{36}$/.test(deliveryId)) {
-    throw invalidField("page_token", "is not one that this list returned. Start again without one.");
-  }
-  return { createdText, deliveryId };
+  const token = decodePageToken(pageToken, 2);
+  if (token === undefined) return undefined;
+  const createdMicros = pageTokenNumber(token[0]);
+  // What no timestamp can be would be an error of the database's.
+  if (createdMicros < 0n || createdMicros > BigInt(latestUnix) * 1_000_000n) throw invalidField("page_token", "is of no time.");
+  return { createdMicros, deliveryId: parseUuid("page_token", token[1] ?? "") };
 }
 
 function fromState(state: DeliveryState): deliveries.DeliveryState | undefined {

@@ -15,8 +15,8 @@ export interface Delivery {
   state: DeliveryState;
   attempts: number;
   createdUtc: Date;
-  /** As text, exact: the position of a page. */
-  createdText: string;
+  /** Since 1970, exact: the position of a page. */
+  createdMicros: bigint;
   nextAttemptUtc: Date | null;
   lastAttemptUtc: Date | null;
   lastStatus: number | null;
@@ -31,7 +31,7 @@ export interface DeliveryFilter {
 
 /** Where the last page ended. */
 export interface DeliveryPosition {
-  createdText: string;
+  createdMicros: bigint;
   deliveryId: string;
 }
 
@@ -48,16 +48,16 @@ export async function listDeliveries(
     const { rows } = await client.query<Delivery>(
       `${deliveryColumns}
        WHERE d.tenant_id = $1 AND ($2::uuid IS NULL OR d.webhook_id = $2) AND ($3::text IS NULL OR d.state = $3)
-         AND ($4::timestamptz IS NULL OR (d.created_utc, d.delivery_id) < ($4, $5::uuid))
+         AND ($4::bigint IS NULL OR (d.created_utc, d.delivery_id) < (to_timestamp($4::bigint / 1000000.0), $5::uuid))
        ORDER BY d.created_utc DESC, d.delivery_id DESC LIMIT $6`,
-      [tenantId, id, state ?? null, after?.createdText ?? null, after?.deliveryId ?? null, limit],
+      [tenantId, id, state ?? null, after?.createdMicros ?? null, after?.deliveryId ?? null, limit],
     );
     return rows;
   });
 }
 
 const deliveryColumns = `SELECT d.delivery_id AS "deliveryId", d.webhook_id AS "webhookId", d.event_type AS "eventType", h.share_name AS "shareName", d.state, d.attempts,
-    d.created_utc AS "createdUtc", d.created_utc::text AS "createdText", d.next_attempt_utc AS "nextAttemptUtc", d.last_attempt_utc AS "lastAttemptUtc",
+    d.created_utc AS "createdUtc", (extract(epoch FROM d.created_utc) * 1000000)::bigint AS "createdMicros", d.next_attempt_utc AS "nextAttemptUtc", d.last_attempt_utc AS "lastAttemptUtc",
     d.last_status AS "lastStatus", d.last_error AS "lastError", d.finished_utc AS "finishedUtc"
   FROM webhook_delivery d LEFT JOIN share h ON h.tenant_id = $1 AND h.share_id = d.share_id`;
 
