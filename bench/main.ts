@@ -71,6 +71,8 @@ async function main({ only, json, check, explainDir, profileDir, ...rest }: Benc
   const names = Object.keys(benches).filter((name) => only?.includes(name) ?? benches[name]?.usual);
   if (profileDir !== undefined) await fs.mkdir(profileDir, { recursive: true });
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "frostline-bench-"));
+  // As root PostgreSQL runs as another user, and would be put elsewhere, where nobody cleans up.
+  await fs.chmod(dir, 0o711);
   const embedded = await startEmbedded({ dataDir: path.join(dir, "postgres"), settings });
   const explaining = explainDir === undefined ? undefined : await startExplaining(embedded);
   const postgres = explaining ?? embedded;
