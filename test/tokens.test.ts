@@ -9,7 +9,7 @@ import { loadConfig } from "../src/config.js";
 import { PlannerService } from "../src/gen/frostline/v1/planner_pb.js";
 import { RuleService } from "../src/gen/frostline/v1/rule_pb.js";
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
-import { TenantService } from "../src/gen/frostline/v1/tenant_pb.js";
+import { KeyScope, TenantService } from "../src/gen/frostline/v1/tenant_pb.js";
 import { WarmingService } from "../src/gen/frostline/v1/warming_pb.js";
 import { type RunningServer, startServer } from "../src/server/start.js";
 import { warmingChannel } from "../src/warming/publish.js";
@@ -104,6 +104,18 @@ test("an admin's token is the platform's only if it names the platform's tenant"
   });
   expect((await list(await issuer.token({ tenant: platform.code, scope: "admin" }))).tenants.length).toBeGreaterThan(1);
   await expect(list(await issuer.token({ tenant: platform.code, scope: "reader" }))).rejects.toMatchObject({ reason: "SCOPE_MISSING" });
+});
+
+test("an admin's token may revoke the tenant's last admin key: it can make another", async () => {
+  const other = await createTestTenant(database);
+  const admin = await issuer.token({ tenant: other.code, scope: "admin" });
+  await withKey(admin, async (client) => {
+    const { keys } = await client.unary(TenantService.method.listKeys, {});
+    for (const { keyId } of keys) await client.unary(TenantService.method.revokeKey, { keyId });
+    const made = await client.unary(TenantService.method.createKey, { name: "again", scopes: [KeyScope.ADMIN] });
+    await withKey(made.secret, (again) => again.unary(TenantService.method.listKeys, {}));
+    await client.unary(TenantService.method.revokeKey, { keyId: made.key?.keyId ?? "" });
+  });
 });
 
 test("records name the token's issuer and subject", async () => {
