@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { AuditAction, AuditEventSchema, AuditService } from "../src/gen/frostline/v1/audit_pb.js";
-import { ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
+import { ScanService, ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
 import { withClient } from "./support/postgres.js";
 import { chunk, file, listing, openStreams, type Streams } from "./support/streams.js";
 
@@ -99,5 +99,19 @@ test("moved once more, by an event: the scan ends, and it is that file under its
     counts: { moved: 1n, added: 0n, removed: 0n },
   });
   expect(await filesOf(shareName)).toMatchObject([{ id, path: "/newer/take.mov", restructured: String(eventSeconds + 1) }]);
+  expect(await accessesOf(shareName)).toEqual([{ id }]);
+});
+
+test("a scan that is aborted then matches it too", async () => {
+  const shareName = await streams.newShare();
+  const { id, scanId } = await movedFile(shareName);
+  await streams.push(scanId, [chunk(1, [listing("/old")])]);
+  await push(shareName, [
+    [AuditAction.READ, "/new/reel.mov"],
+    [AuditAction.MOVE, "/new/reel.mov", "/newer/take.mov"],
+  ]);
+  const { scan } = await streams.client.unary(ScanService.method.abortScan, { scanId });
+  expect(scan).toMatchObject({ status: ScanStatus.ABANDONED, counts: { moved: 1n, added: 0n, removed: 0n } });
+  expect(await filesOf(shareName)).toMatchObject([{ id, path: "/newer/take.mov" }]);
   expect(await accessesOf(shareName)).toEqual([{ id }]);
 });
