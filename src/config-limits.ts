@@ -30,7 +30,7 @@ export const limitEnvironment = {
   FROSTLINE_STREAMS: wholeNumber(1024, 100_000).describe("streams that all tenants together may have open at once"),
   FROSTLINE_TENANT_CALLS: wholeNumber(128, 100_000).describe("unary calls under way of a tenant; of those that need no key, of an address"),
   FROSTLINE_CALLS: wholeNumber(512, 100_000).describe("unary calls under way of all tenants together"),
-  FROSTLINE_FAILED_AUTHENTICATIONS_PER_MINUTE: wholeNumber(600, 1_000_000).describe("wrong keys and tokens that an address may show"),
+  FROSTLINE_FAILED_AUTHENTICATIONS_PER_MINUTE: wholeNumber(120, 1_000_000).describe("wrong keys and tokens that an address may show"),
   FROSTLINE_CALL_DEADLINE_SECONDS: wholeNumber(900, 86_400).describe("deadline of a unary call that names none"),
   FROSTLINE_REQUEST_SECONDS: wholeNumber(20, 3600).describe(
     "in which the request of a call that sends one message must arrive, and a new connection's first call with a valid key or token",

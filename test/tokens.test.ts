@@ -55,6 +55,8 @@ function start(env: Record<string, string>): Promise<RunningServer> {
     FROSTLINE_HTTP_LISTEN: "127.0.0.1:0",
     FROSTLINE_OIDC_ISSUER: issuer.url,
     FROSTLINE_OIDC_AUDIENCE: audience,
+    // Tests show wrong ones all the time.
+    FROSTLINE_FAILED_AUTHENTICATIONS_PER_MINUTE: "10000",
     ...env,
   };
   return startServer({ config: loadConfig(settings), log: pino({ level: "trace" }, { write: (line) => lines.push(line) }) });

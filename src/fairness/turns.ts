@@ -9,8 +9,11 @@ import { FairQueue } from "./fair-queue.js";
 /** Each is a short transaction on a connection of the query pool, which is for other calls as well. */
 const lookUpsAtOnce = 4;
 
-/** So long what computes for one tenant steps back while short calls of others are under way: each needs several rounds of the event loop. */
-const stepBackMs = 20;
+/**
+ * So long the work of one tenant's streams steps back while short calls of others are under way: each needs several rounds of the
+ * event loop, and of the database.
+ */
+const stepBackMs = 50;
 const lookAgainMs = 2;
 
 /** What is known of calls that should be answered soon. */
@@ -32,15 +35,22 @@ export class Turns {
   async compute<T>(tenantId: string, signal: AbortSignal, work: () => T): Promise<T> {
     return this.#run(this.#thread, tenantId, signal, async () => {
       await nextRound();
-      const untilMs = performance.now() + stepBackMs;
-      while (this.#shortCalls.othersAreWaiting(tenantId) && performance.now() < untilMs) await delay(lookAgainMs);
+      await this.#stepBack(tenantId);
       return work();
     });
   }
 
   /** Runs what waits for a short transaction. */
   async lookUp<T>(tenantId: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return this.#run(this.#lookUps, tenantId, signal, work);
+    return this.#run(this.#lookUps, tenantId, signal, async () => {
+      await this.#stepBack(tenantId);
+      return work();
+    });
+  }
+
+  async #stepBack(tenantId: string): Promise<void> {
+    const untilMs = performance.now() + stepBackMs;
+    while (this.#shortCalls.othersAreWaiting(tenantId) && performance.now() < untilMs) await delay(lookAgainMs);
   }
 
   async #run<T>(queue: FairQueue, tenantId: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

@@ -2,6 +2,7 @@
  * Who calls, may they, and is there room: settled before anything of the request's body is read. What a call is refused for is
  * thrown later, by the innermost interceptor, so that it is logged, counted and sent like any other error.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { createContextKey, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { DomainError } from "../errors.js";
@@ -34,6 +35,9 @@ export interface AdmissionOptions {
   metrics: Metrics;
 }
 
+/** A refusal is work as well, and whoever does not wait before it tries again is made to. */
+const refusedAfterMs = 500;
+
 export type Admit = (handler: UniversalHandler, request: UniversalServerRequest) => Promise<Admission>;
 
 /** Never rejects. */
@@ -47,6 +51,7 @@ export function admit({ identify, openCalls }: Pick<AdmissionOptions, "identify"
       const kind = method.methodKind === "unary" ? "unary" : "stream";
       return { caller, place: openCalls.take(kind, caller?.tenantId ?? `address ${address}`), error: undefined };
     } catch (error) {
+      if (error instanceof DomainError && error.code === "RESOURCE_EXHAUSTED") await delay(refusedAfterMs);
       return { caller: undefined, place: undefined, error };
     }
   };
