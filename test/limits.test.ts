@@ -251,14 +251,14 @@ async function waitingStatements(): Promise<number> {
 
 describe("unary calls", () => {
   test("under way are bounded, and end with their client or their deadline, in the database as well", async () => {
-    const server = await start({ FROSTLINE_TENANT_CALLS: "3", FROSTLINE_CALLS: "4", FROSTLINE_CALL_DEADLINE_SECONDS: "2" });
+    const server = await start({ FROSTLINE_TENANT_CALLS: "3", FROSTLINE_CALLS: "4", FROSTLINE_CALL_DEADLINE_SECONDS: "5" });
     const [client, others] = [connect(server), connect(server, other.keys.admin)];
     await Promise.all([client.unary(listShares, {}), others.unary(listShares, {})]);
     await whileSharesAreLocked(async () => {
       const gone = new AbortController();
       const calls = [
         client.unary(listShares, {}, { signal: gone.signal }),
-        client.unary(listShares, {}, { timeoutMs: 1000 }),
+        client.unary(listShares, {}, { timeoutMs: 4500 }),
         // Names none, so the server does.
         grpcCall(session(server), tenant.keys.reader),
       ].map((call) => call.catch((error) => error));
@@ -269,7 +269,7 @@ describe("unary calls", () => {
         metadata: { of: "tenant", limit: "3" },
         retryDelayMs: 1000,
       });
-      const last = others.unary(listShares, {}, { timeoutMs: 1500 }).catch((error) => error);
+      const last = others.unary(listShares, {}, { timeoutMs: 3500 }).catch((error) => error);
       await expect.poll(waitingStatements).toBe(4);
       await expect(others.unary(listShares, {})).rejects.toMatchObject({ metadata: { of: "server", limit: "4" } });
       gone.abort(new Error("gone"));

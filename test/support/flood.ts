@@ -3,6 +3,7 @@
  * as they need, sends on each as fast as the server reads, and begins again whatever is refused. On SIGTERM, or when its
  * parent goes, it prints what it was let do, as JSON, and ends.
  */
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as http2 from "node:http2";
 import { create, type DescMessage, type DescMethod, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
@@ -20,6 +21,8 @@ export interface FloodSettings {
   /** Spread over the same shares, which are of volume `<share name> volume`. */
   auditStreams: number;
   unaryCalls: number;
+  /** Unary calls, each with another key that nobody has. */
+  wrongKeys: number;
   filesOfChunk: number;
   eventsOfBatch: number;
 }
@@ -66,13 +69,13 @@ function frame(bytes: Uint8Array): Buffer {
 const encode = <I extends DescMessage>(schema: I, message: MessageInitShape<I>) => frame(toBinary(schema, create(schema, message)));
 
 /** Sends what `messages` yields, as fast as it is taken; counts the status it ends with. */
-async function call(n: number, method: DescMethod, messages: Iterable<Buffer>): Promise<number> {
+async function call(n: number, method: DescMethod, messages: Iterable<Buffer>, key: string): Promise<number> {
   const stream = session(n).request({
     ":method": "POST",
     ":path": `/${method.parent.typeName}/${method.name}`,
     "content-type": "application/grpc",
     te: "trailers",
-    authorization: `Bearer ${settings.key}`,
+    authorization: `Bearer ${key}`,
   });
   let status = -1;
   stream.on("error", () => {});
@@ -94,7 +97,7 @@ async function call(n: number, method: DescMethod, messages: Iterable<Buffer>): 
 /** Runs a call again and again; at once when it was answered. */
 async function forEver(n: number, method: DescMethod, messages: () => Iterable<Buffer>, answered: () => void = () => {}): Promise<void> {
   while (!stopping) {
-    const status = await call(n, method, messages());
+    const status = await call(n, method, messages(), settings.key);
     if (status === 0) answered();
     else await new Promise((resolve) => setTimeout(resolve, againMs));
   }
@@ -115,6 +118,13 @@ function chunkMessage(path: string, chunkNo: number): Buffer {
   const listing = Buffer.concat([Buffer.from([0x0a, ...varint(name.length)]), name, listed]);
   const chunk = Buffer.concat([Buffer.from([0x08, ...varint(chunkNo), 0x1a, ...varint(listing.length)]), listing]);
   return frame(Buffer.concat([Buffer.from([0x12, ...varint(chunk.length)]), chunk]));
+}
+
+/** Again and again, without a pause. */
+async function guessKeys(n: number): Promise<void> {
+  const { getShare } = ShareService.method;
+  const message = encode(getShare.input, { shareName: "x" });
+  while (!stopping) await call(n, getShare, [message], `fl_${randomBytes(32).toString("base64url")}`);
 }
 
 let opened = 0;
@@ -173,6 +183,8 @@ for (let n = 0; n < settings.unaryCalls; n++) {
     () => result.unaryAnswers++,
   );
 }
+
+for (let n = 0; n < settings.wrongKeys; n++) void guessKeys(settings.scanStreams + settings.auditStreams + settings.unaryCalls + n);
 
 function stop(): void {
   if (stopping) return;
