@@ -1,7 +1,6 @@
 /** The database a server runs on: one that is named, or an embedded one that is set up on the way. */
 import type { Config } from "../config.js";
-import { type EmbeddedExit, startEmbedded } from "../db/embedded.js";
-import { createDatabase, migrate } from "../db/migrate.js";
+import type { EmbeddedExit } from "../db/embedded.js";
 import type { Logger } from "../log.js";
 
 /** Name of the database in an embedded PostgreSQL. */
@@ -22,6 +21,9 @@ export async function openDatabase(config: Config, log: Logger, onLost: (error: 
     log.error({ code, signal, tail, restarts }, restarts ? "PostgreSQL crashed; starting it again" : "PostgreSQL crashed, and stays down");
     if (!restarts) onLost(new Error(`The embedded PostgreSQL is down and cannot be restarted. The end of its log:\n${tail}`));
   };
+  // Not before: a server on a database of your own needs none of it, and it takes 12 MB.
+  const { startEmbedded } = await import("../db/embedded.js");
+  const { createDatabase, migrate } = await import("../db/migrate.js");
   const postgres = await startEmbedded({ dataDir: config.dataDir, onExit });
   try {
     await createDatabase(postgres.url("postgres", "postgres"), embeddedDatabase);
