@@ -37,11 +37,13 @@ afterAll(async () => {
   await scratch?.remove();
 });
 
-/** The agent as a process, which starts again when it was killed. */
+/** The agent as a process, which starts again when it was killed, or came while no server was there: as a service manager would do. */
 class Agent {
   readonly #share: AuditedShare;
   #child: ChildProcess | undefined;
   #run: Promise<CommandResult>;
+  /** How it ended, if it has. */
+  last: CommandResult | undefined;
 
   constructor(share: AuditedShare) {
     this.#share = share;
@@ -51,11 +53,16 @@ class Agent {
   #start(): Promise<CommandResult> {
     const { server, tenant, shareName } = this.#share;
     const env = { FROSTLINE_SERVER: server.address, FROSTLINE_KEY: tenant.keys.agent };
+    this.last = undefined;
     return frostline(["audit", scratch.path, "--share", shareName, "--json"], {
       env,
       started: (child) => {
         this.#child = child;
       },
+    }).then((result) => {
+      if (result.status === 1 && result.stderr.includes("cannot be reached")) return this.#start();
+      this.last = result;
+      return result;
     });
   }
 
@@ -71,19 +78,22 @@ class Agent {
 }
 
 /** Waits for `read` to give `wanted`, however long that takes, as long as it rises. */
-async function reach(read: () => Promise<number>, wanted: number): Promise<void> {
+async function reach(read: () => Promise<number>, wanted: number, agent: Agent): Promise<void> {
   for (let seen = -1; seen < wanted; ) {
+    const risen = async () => {
+      const now = await read();
+      const isHigher = now > seen;
+      if (isHigher) seen = now;
+      return isHigher;
+    };
     await expect
-      .poll(
-        async () => {
-          const now = await read();
-          const risen = now > seen;
-          if (risen) seen = now;
-          return risen;
-        },
-        { interval: 20, timeout: 60_000 },
-      )
-      .toBe(true);
+      .poll(risen, { interval: 20, timeout: 60_000 })
+      .toBe(true)
+      .catch((cause) => {
+        throw new Error(`The cursors stand at ${seen} of ${wanted} bytes. The agent ${JSON.stringify(agent.last) ?? "is still at it"}.`, {
+          cause,
+        });
+      });
   }
 }
 
@@ -100,7 +110,7 @@ async function readWithKills(database: TestDatabase, postgres: { readonly pid: n
     for (const [at, kind] of wanted.entries()) {
       // A moment somewhere in the next part of the trail.
       const wait = total * ((at + random.next()) / (wanted.length + 1));
-      await reach(readBytes, Math.floor(wait));
+      await reach(readBytes, Math.floor(wait), agent);
       await delay(random.between(0, 100));
       if ((await readBytes()) === total) break;
       struck++;
