@@ -24,6 +24,8 @@ export interface Pools {
   authentication: pg.Pool;
   /** No statement timeout; session settings for small tables that are analyzed again and again. */
   ingest: pg.Pool;
+  /** The same for audit events. A statement is sent without waiting for the one before: no COPY, no cursors. */
+  audit: pg.Pool;
   /** For a connection beside the pools, that only listens. */
   listener: pg.ClientConfig;
   /** Waits for the connections in use, and until all are closed: an idle one that outlived the database would be reported as broken. */
@@ -61,16 +63,17 @@ export function createPools(url: string, options: PoolOptions): Pools {
   const cancelling = new pg.Pool({ ...short, application_name: "frostline-cancelling", max: cancellingConnections });
   const query = new TenantPool({ ...short, application_name: "frostline", max: options.queryPoolMax }, queryConnectTimeoutMs, cancelling);
   const authentication = new pg.Pool({ ...short, application_name: "frostline-authentication", max: authenticationConnections });
-  const ingest = new pg.Pool({
+  const merging = {
     ...common,
-    application_name: "frostline-ingest",
     max: options.ingestPoolMax,
     connectionTimeoutMillis: ingestConnectTimeoutMs,
     lock_timeout: ingestLockTimeoutMs,
     // Staging tables are analyzed in each segment: a sample of 3,000 rows is enough to plan by.
     options: "-c default_statistics_target=10 -c jit=off",
-  });
-  const all = [query, authentication, cancelling, ingest];
+  };
+  const ingest = new pg.Pool({ ...merging, application_name: "frostline-ingest" });
+  const audit = new pg.Pool({ ...merging, application_name: "frostline-audit", pipeline: true });
+  const all = [query, authentication, cancelling, ingest, audit];
   for (const pool of all) {
     pool.on("error", options.onIdleError);
     // A connection that breaks while in use, but between two statements, would end the process; the next statement tells.
@@ -88,7 +91,7 @@ export function createPools(url: string, options: PoolOptions): Pools {
     connectionTimeoutMillis: queryConnectTimeoutMs,
     query_timeout: listenerQueryTimeoutMs,
   };
-  return { query, authentication, ingest, listener, end };
+  return { query, authentication, ingest, audit, listener, end };
 }
 
 /** pool.end() has only asked the connections to close when it resolves; the function returned waits for the last to be gone. */

@@ -1,21 +1,21 @@
 /** Connections that merge, with how many wait for one and how long each is used. */
 import type { Pool, PoolClient } from "pg";
-import { IngestConnections } from "../ingest/connections.js";
+import { IngestConnections, type IngestPools } from "../ingest/connections.js";
 import type { Metrics } from "./metrics.js";
 
 export class MeteredConnections extends IngestConnections {
   readonly #metrics: Metrics;
   readonly #sinceMs = new WeakMap<PoolClient, number>();
 
-  constructor(pool: Pool, atMost: number, metrics: Metrics) {
-    super(pool, atMost);
+  constructor(pools: IngestPools, atMost: number, metrics: Metrics) {
+    super(pools, atMost);
     this.#metrics = metrics;
   }
 
-  override async acquire(tenantId: string): Promise<PoolClient> {
+  protected override async lend(tenantId: string, pool: Pool, prepare: (client: PoolClient) => Promise<void>): Promise<PoolClient> {
     this.#metrics.mergeWaiting.inc();
     try {
-      const client = await super.acquire(tenantId);
+      const client = await super.lend(tenantId, pool, prepare);
       this.#sinceMs.set(client, performance.now());
       return client;
     } finally {

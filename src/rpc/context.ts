@@ -3,6 +3,7 @@ import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Pool } from "pg";
 import type { Config } from "../config.js";
 import type { Health } from "../health/health.js";
+import type { IngestPools } from "../ingest/connections.js";
 import type { OpenCalls } from "../limits/open-calls.js";
 import type { Logger } from "../log.js";
 import type { Metrics } from "../metrics/metrics.js";
@@ -30,7 +31,7 @@ export interface ServerDeps {
   pool: Pool;
   /** For looking callers up, before it is known who they are. */
   authenticationPool: Pool;
-  ingestPool: Pool;
+  ingestPools: IngestPools;
   openCalls: OpenCalls;
   warmingFeed: WarmingFeed;
   webhooks: Webhooks;

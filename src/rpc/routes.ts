@@ -60,9 +60,9 @@ export const services = [
 export function registerServices(router: ConnectRouter, deps: ServerDeps): void {
   router.service(TenantService, tenantService(deps));
   router.service(ShareService, shareService(deps));
-  const { pool, ingestPool, config, metrics, drainSignal } = deps;
+  const { pool, ingestPools, config, metrics, drainSignal } = deps;
   // Scans and audit events share the connections that merge: so many work at once, whichever they are.
-  const connections = new MeteredConnections(ingestPool, config.ingestPoolMax, metrics);
+  const connections = new MeteredConnections(ingestPools, config.ingestPoolMax, metrics);
   const ingest = {
     pool,
     connections,

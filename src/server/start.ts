@@ -108,7 +108,7 @@ function openParts(config: Config, database: Database, log: Logger, opened: Open
   const health = new Health(pools.listener, log);
   opened.push(() => health.close());
   const metrics = new Metrics();
-  metrics.pools({ query: pools.query, authentication: pools.authentication, ingest: pools.ingest });
+  metrics.pools({ query: pools.query, authentication: pools.authentication, ingest: pools.ingest, audit: pools.audit });
   return { pools, warmingFeed, health, metrics };
 }
 
@@ -124,7 +124,7 @@ async function composeDeps(config: Config, { embedded }: Database, parts: Parts,
   return {
     pool: pools.query,
     authenticationPool: pools.authentication,
-    ingestPool: pools.ingest,
+    ingestPools: { merging: pools.ingest, audit: pools.audit },
     openCalls: new OpenCalls(config.limits.openCalls),
     warmingFeed,
     webhooks,

@@ -43,7 +43,7 @@ export interface IngestFixture {
 export async function ingestFixture(database: { runtimeUrl: string; superuserUrl: string }, tenantId: string): Promise<IngestFixture> {
   const idleErrors: Error[] = [];
   const pools = createPools(database.runtimeUrl, { queryPoolMax: 10, ingestPoolMax: 8, onIdleError: (error) => idleErrors.push(error) });
-  const connections = new IngestConnections(pools.ingest, 8);
+  const connections = new IngestConnections({ merging: pools.ingest, audit: pools.audit }, 8);
   const context: IngestContext = {
     pool: pools.query,
     connections,

@@ -1,7 +1,7 @@
 /** The first half of a transaction of audit batches: cursors locked, what was read before dropped, the rest entered in the ledger. */
 import { createHash } from "node:crypto";
 import type { PoolClient } from "pg";
-import { textArray } from "../../db/array-literals.js";
+import { textArray } from "../../db/binary-arrays.js";
 import { DomainError } from "../../errors.js";
 import { parseSharePath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
@@ -30,9 +30,11 @@ export interface Claim {
  */
 export async function claimBatches(client: PoolClient, target: AuditTarget, batches: Batch[], counts: Counts): Promise<Claim> {
   const { share, volumeId } = target;
-  const exclusions = await loadExclusions(client, share);
   const paths = new Set(batches.map(({ auditFilePath }) => auditFilePath));
-  const cursors = await lockCursors(client, share.tenantId, volumeId, [...paths]);
+  const [exclusions, cursors] = await Promise.all([
+    loadExclusions(client, share),
+    lockCursors(client, share.tenantId, volumeId, [...paths]),
+  ]);
   const fresh = pastCursors(cursors, batches, counts);
   const claiming = claimEvents(client, target, fresh);
   // Its error is met where it is awaited, even if what comes first throws.
@@ -106,11 +108,13 @@ async function claimEvents(client: PoolClient, { share, volumeId }: AuditTarget,
   if (ids.size === 0) return ids;
   const values = [share.tenantId, volumeId, textArray([...ids])];
   // As a rule all are new: which of them are costs a third more.
-  await client.query("SAVEPOINT ledger");
-  const { rowCount } = await client.query(
-    "INSERT INTO lucid_audit_processed (tenant_id, volume_id, audit_event_id) SELECT $1, $2, id FROM unnest($3::text[]) AS id ON CONFLICT DO NOTHING",
-    values,
-  );
+  const [, { rowCount }] = await Promise.all([
+    client.query("SAVEPOINT ledger"),
+    client.query(
+      "INSERT INTO lucid_audit_processed (tenant_id, volume_id, audit_event_id) SELECT $1, $2, id FROM unnest($3::text[]) AS id ON CONFLICT DO NOTHING",
+      values,
+    ),
+  ]);
   if (rowCount === ids.size) return ids;
   await client.query("ROLLBACK TO SAVEPOINT ledger");
   const { rows } = await client.query<{ id: string }>(

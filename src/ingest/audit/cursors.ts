@@ -28,15 +28,14 @@ export async function lockCursors(
   auditFilePaths: string[],
 ): Promise<Map<string, Cursor>> {
   const values = [tenantId, volumeId, textArray([...auditFilePaths].sort())];
-  await client.query(
-    `INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) SELECT $1, $2, path FROM unnest($3::text[]) AS path
-     ON CONFLICT DO NOTHING`,
-    values,
-  );
-  const { rows } = await client.query<Cursor>(
-    `${selectCursor} AND audit_file_path = ANY($3::text[]) ORDER BY audit_file_path COLLATE "C" FOR UPDATE`,
-    values,
-  );
+  const [, { rows }] = await Promise.all([
+    client.query(
+      `INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) SELECT $1, $2, path FROM unnest($3::text[]) AS path
+       ON CONFLICT DO NOTHING`,
+      values,
+    ),
+    client.query<Cursor>(`${selectCursor} AND audit_file_path = ANY($3::text[]) ORDER BY audit_file_path COLLATE "C" FOR UPDATE`, values),
+  ]);
   return new Map(rows.map((cursor) => [cursor.auditFilePath, cursor]));
 }
 

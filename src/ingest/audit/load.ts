@@ -1,6 +1,6 @@
 /** What the database knows of the paths that audit events name. */
 import type { ClientBase } from "pg";
-import { plainArray, textArray } from "../../db/array-literals.js";
+import { bigintArray, booleanArray, integerArray, textArray } from "../../db/binary-arrays.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { DirectoryCache } from "./directory-cache.js";
@@ -47,11 +47,24 @@ export async function loadPaths(
 ): Promise<void> {
   const keys = await findKeys(client, context, paths, known);
   if (keys.length > 0) await loadFiles(client, context, keys, known);
-  const directories = [...paths].filter((path) => context.ofDirectories.has(path));
-  for (const [path, directory] of await loadDirectories(client, context, directories)) (known.get(path) as KnownPath).directory = directory;
-  if (!context.someWait) return;
-  const changing = [...paths].filter((path) => context.changing.has(path));
-  for (const [path, waiting] of await loadWaiting(client, context.share, changing)) (known.get(path) as KnownPath).waiting = waiting;
+  const files = keys.map(({ path }) => known.get(path)?.live).filter((file) => file !== undefined);
+  const [directories, waiting] = await Promise.all([
+    loadDirectories(
+      client,
+      context,
+      [...paths].filter((path) => context.ofDirectories.has(path)),
+    ),
+    context.someWait
+      ? loadWaiting(
+          client,
+          context.share,
+          [...paths].filter((path) => context.changing.has(path)),
+        )
+      : [],
+    loadStubbed(client, context.share, files),
+  ]);
+  for (const [path, directory] of directories) (known.get(path) as KnownPath).directory = directory;
+  for (const [path, access] of waiting) (known.get(path) as KnownPath).waiting = access;
 }
 
 async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], known: Map<string, KnownPath>): Promise<void> {
@@ -79,21 +92,18 @@ async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], 
      ) d ON true`,
     [
       share.tenantId,
-      plainArray(keys.map((_, at) => at)),
-      plainArray(keys.map(({ dirId }) => dirId)),
+      integerArray(keys.map((_, at) => at)),
+      bigintArray(keys.map(({ dirId }) => dirId)),
       textArray(keys.map(({ name }) => name)),
-      plainArray(keys.map(({ path }) => changing.has(path))),
+      booleanArray(keys.map(({ path }) => changing.has(path))),
       rootListedMicros ?? null,
       clockMarginMicros,
     ],
   );
-  const files = new Map<bigint, AuditFile>();
   for (const row of rows) {
     const { path } = keys[row.ordinal] as Key;
-    const live = row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row);
-    if (live?.fileCurrentId !== undefined) files.set(live.fileCurrentId, live);
     known.set(path, {
-      live,
+      live: row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row),
       wasThere: row.was_there,
       deletedMicros: row.deleted_micros ?? undefined,
       listedMicros: row.listed_micros ?? undefined,
@@ -101,7 +111,6 @@ async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], 
       directory: undefined,
     });
   }
-  await loadStubbed(client, share, files);
 }
 
 /** Of a path whose directory has no row nothing is known. */
@@ -131,13 +140,15 @@ async function findKeys(
 }
 
 /** A statement of its own: while few files are tiered, the planner would read all of them again for each path. */
-async function loadStubbed(client: ClientBase, share: ShareRef, files: Map<bigint, AuditFile>): Promise<void> {
+async function loadStubbed(client: ClientBase, share: ShareRef, files: AuditFile[]): Promise<void> {
+  if (files.length === 0) return;
+  const byId = new Map(files.map((file) => [file.fileCurrentId, file]));
   const { rows } = await client.query<{ tier_id: bigint; file_current_id: bigint }>(
     "SELECT tier_id, file_current_id FROM tier_object WHERE tenant_id = $1 AND file_current_id = ANY($2::bigint[]) AND state = 'STUBBED'",
-    [share.tenantId, plainArray([...files.keys()])],
+    [share.tenantId, bigintArray([...byId.keys()])],
   );
   for (const row of rows) {
-    const file = files.get(row.file_current_id);
+    const file = byId.get(row.file_current_id);
     if (file) file.stubbedTierId = row.tier_id;
   }
 }

@@ -14,6 +14,7 @@ import { Fold } from "./fold.js";
 import type { Known } from "./folded.js";
 import { readListedMicros } from "./listed.js";
 import { loadPaths } from "./load.js";
+import { missingScan } from "./missing-scan.js";
 import { reviveDirectories, storeFolded } from "./store.js";
 import { doSomeWait } from "./waiting.js";
 
@@ -24,16 +25,11 @@ export interface RunTarget {
   directories: DirectoryCache;
 }
 
-/** Returns the accesses to tiered files. `missingScanId`: the scan that what an event deletes is said to be missing since. */
-export async function applyEvents(
-  client: ClientBase,
-  target: RunTarget,
-  events: AuditEvent[],
-  counts: Counts,
-  missingScanId: bigint,
-): Promise<Touch[]> {
+/** Returns the accesses to tiered files. Throws FAILED_PRECONDITION for a share that was never scanned. */
+export async function applyEvents(client: ClientBase, target: RunTarget, events: AuditEvent[], counts: Counts): Promise<Touch[]> {
+  const start = await readStart(client, target.share);
   if (events.length === 0) return [];
-  const run = new Run(client, target, events, counts, await readStart(client, target.share, missingScanId));
+  const run = new Run(client, target, events, counts, start);
   for (const [at, event] of events.entries()) {
     await run.load(at);
     if (run.fold.apply(event)) continue;
@@ -49,17 +45,19 @@ const loadedAfterDirectory = 64;
 
 /** What a run has to know of the share before its first event. */
 interface RunStart {
+  /** The scan that what an event deletes is said to be missing since. */
   missingScanId: bigint;
   rootListedMicros: bigint | undefined;
   someWait: boolean;
 }
 
-async function readStart(client: ClientBase, share: ShareRef, missingScanId: bigint): Promise<RunStart> {
-  return {
-    missingScanId,
-    rootListedMicros: await readListedMicros(client, share, "/"),
-    someWait: await doSomeWait(client, share),
-  };
+async function readStart(client: ClientBase, share: ShareRef): Promise<RunStart> {
+  const [missingScanId, rootListedMicros, someWait] = await Promise.all([
+    missingScan(client, share),
+    readListedMicros(client, share, "/"),
+    doSomeWait(client, share),
+  ]);
+  return { missingScanId, rootListedMicros, someWait };
 }
 
 class Run {
@@ -118,8 +116,10 @@ class Run {
     const { share, directories, make } = this.#target;
     const ids = await directories.findOrMake(share, shown, make);
     const dirIdOf = (path: string) => ids.get(path) as bigint;
-    await storeFolded(this.#client, share, result, dirIdOf, this.#start.missingScanId);
-    await reviveDirectories(this.#client, share, shown.map(dirIdOf));
+    await Promise.all([
+      storeFolded(this.#client, share, result, dirIdOf, this.#start.missingScanId),
+      reviveDirectories(this.#client, share, shown.map(dirIdOf)),
+    ]);
     for (const path of shown) {
       const directory = this.#known.paths.get(path)?.directory;
       if (directory) directory.isThere = true;

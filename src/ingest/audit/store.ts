@@ -1,6 +1,6 @@
 /** Writes what a run of events did: a handful of set-wise statements, whatever the run's length. */
 import type { ClientBase } from "pg";
-import { plainArray, textArray } from "../../db/array-literals.js";
+import { bigintArray, booleanArray, textArray } from "../../db/binary-arrays.js";
 import { takeFileBlocks } from "../../db/id-blocks.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
@@ -21,38 +21,28 @@ export async function storeFolded(
 ): Promise<void> {
   const files = [...folded.files];
   const known = files.filter((file) => file.loadedPath !== undefined);
-  await clearPaths(
-    client,
-    share.tenantId,
-    known.filter((file) => file.restructured),
-    missingScanId,
-  );
-  await insertNew(
-    client,
-    share,
-    files.filter((file) => file.fileCurrentId === undefined),
-    dirIdOf,
-    missingScanId,
-  );
-  await placeMoved(
-    client,
-    share.tenantId,
-    known.filter((file) => file.restructured && (!file.missing || file.path !== file.loadedPath)),
-    dirIdOf,
-  );
-  const touching = touch(
-    client,
-    share.tenantId,
-    known.filter((file) => (file.touched || file.stale) && !file.missing),
-  );
-  // Its error is met where it is awaited, even if what comes first throws.
-  touching.catch(() => {});
-  // Written out while the database is at it.
-  const columns = accessColumns(folded.accesses);
-  await touching;
-  await markDirectories(client, share, folded.directories, dirIdOf);
-  await logAccesses(client, share, columns);
-  await storeWaiting(client, share, folded);
+  const added = files.filter((file) => file.fileCurrentId === undefined);
+  await takeIds(client, added);
+  const restructured = known.filter((file) => file.restructured);
+  // In this order: rows leave their old paths before others take them.
+  await Promise.all([
+    clearPaths(client, share.tenantId, restructured, missingScanId),
+    insertNew(client, share, added, dirIdOf, missingScanId),
+    placeMoved(
+      client,
+      share.tenantId,
+      restructured.filter((file) => !file.missing || file.path !== file.loadedPath),
+      dirIdOf,
+    ),
+    touch(
+      client,
+      share.tenantId,
+      known.filter((file) => (file.touched || file.stale) && !file.missing),
+    ),
+    markDirectories(client, share, folded.directories, dirIdOf),
+    logAccesses(client, share, folded.accesses),
+    storeWaiting(client, share, folded),
+  ]);
   for (const file of files) {
     file.loadedPath = file.missing ? undefined : file.path;
     file.touched = file.stale = file.restructured = false;
@@ -66,7 +56,7 @@ async function clearPaths(client: ClientBase, tenantId: string, files: AuditFile
     `UPDATE file_current c SET missing_since_scan_id = $3, last_structural_event_utc = to_timestamp(f.micros / 1000000.0), updated_utc = now()
      FROM unnest($2::bigint[], $4::bigint[]) AS f (file_current_id, micros)
      WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
-    [tenantId, plainArray(files.map(idOf)), missingScanId, plainArray(files.map((file) => file.structuralMicros))],
+    [tenantId, bigintArray(files.map(idOf)), missingScanId, bigintArray(files.map((file) => file.structuralMicros))],
   );
 }
 
@@ -81,22 +71,26 @@ async function placeMoved(client: ClientBase, tenantId: string, files: AuditFile
      WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
     [
       tenantId,
-      plainArray(files.map(idOf)),
-      plainArray(places.map(({ dirId }) => dirId)),
+      bigintArray(files.map(idOf)),
+      bigintArray(places.map(({ dirId }) => dirId)),
       textArray(places.map(({ name }) => name)),
       textArray(places.map(({ extension }) => extension)),
-      plainArray(files.map((file) => file.missing)),
+      booleanArray(files.map((file) => file.missing)),
     ],
   );
 }
 
-/** Files that only an event tells of: no scan has seen size or times. One that was deleted again leaves its row as well. */
-async function insertNew(client: ClientBase, share: ShareRef, files: AuditFile[], dirIdOf: DirIdOf, missingScanId: bigint): Promise<void> {
+async function takeIds(client: ClientBase, files: AuditFile[]): Promise<void> {
   if (files.length === 0) return;
   const blocks = await takeFileBlocks(client, files.length);
   files.forEach((file, at) => {
     file.fileCurrentId = (blocks[at >> 16] as bigint) + BigInt(at & 0xffff);
   });
+}
+
+/** Files that only an event tells of: no scan has seen size or times. One that was deleted again leaves its row as well. */
+async function insertNew(client: ClientBase, share: ShareRef, files: AuditFile[], dirIdOf: DirIdOf, missingScanId: bigint): Promise<void> {
+  if (files.length === 0) return;
   const places = files.map((file) => placeOf(file, dirIdOf));
   await client.query(
     `INSERT INTO file_current (tenant_id, file_current_id, share_id, dir_id, name, file_extension, metadata_complete, stale_metadata,
@@ -108,13 +102,13 @@ async function insertNew(client: ClientBase, share: ShareRef, files: AuditFile[]
     [
       share.tenantId,
       share.shareId,
-      plainArray(files.map(idOf)),
-      plainArray(places.map(({ dirId }) => dirId)),
+      bigintArray(files.map(idOf)),
+      bigintArray(places.map(({ dirId }) => dirId)),
       textArray(places.map(({ name }) => name)),
       textArray(places.map(({ extension }) => extension)),
-      plainArray(files.map((file) => file.atimeUnix)),
-      plainArray(files.map((file) => file.structuralMicros)),
-      plainArray(files.map((file) => file.missing)),
+      bigintArray(files.map((file) => file.atimeUnix)),
+      bigintArray(files.map((file) => file.structuralMicros)),
+      booleanArray(files.map((file) => file.missing)),
       missingScanId,
     ],
   );
@@ -134,10 +128,10 @@ async function touch(client: ClientBase, tenantId: string, files: AuditFile[]): 
      WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
     [
       tenantId,
-      plainArray(files.map(idOf)),
-      plainArray(files.map((file) => file.atimeUnix)),
-      plainArray(files.map((file) => file.touched)),
-      plainArray(files.map((file) => file.stale)),
+      bigintArray(files.map(idOf)),
+      bigintArray(files.map((file) => file.atimeUnix)),
+      booleanArray(files.map((file) => file.touched)),
+      booleanArray(files.map((file) => file.stale)),
     ],
   );
 }
@@ -147,7 +141,7 @@ export async function reviveDirectories(client: ClientBase, share: ShareRef, dir
   if (dirIds.length === 0) return;
   await client.query(
     "UPDATE dir SET missing_since_scan_id = NULL, listed_utc = NULL WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[]) AND missing_since_scan_id IS NOT NULL",
-    [share.tenantId, plainArray(dirIds)],
+    [share.tenantId, bigintArray(dirIds)],
   );
 }
 
@@ -164,26 +158,12 @@ export async function markDirectories(
        last_structural_event_utc = GREATEST(d.last_structural_event_utc, to_timestamp(n.micros / 1000000.0))
      FROM unnest($2::bigint[], $3::bigint[]) AS n (dir_id, micros)
      WHERE d.tenant_id = $1 AND d.dir_id = n.dir_id`,
-    [share.tenantId, plainArray([...directories.keys()].map(dirIdOf)), plainArray([...directories.values()])],
+    [share.tenantId, bigintArray([...directories.keys()].map(dirIdOf)), bigintArray([...directories.values()])],
   );
 }
 
-/** The parameters of `logAccesses`; undefined when there is nothing to log. */
-function accessColumns(accesses: Access[]): string[] | undefined {
-  if (accesses.length === 0) return undefined;
-  return [
-    plainArray(accesses.map(({ file }) => idOf(file))),
-    plainArray(accesses.map(({ oldAtimeUnix }) => oldAtimeUnix)),
-    plainArray(accesses.map(({ newAtimeUnix }) => newAtimeUnix)),
-    textArray(accesses.map(({ event }) => event.user)),
-    textArray(accesses.map(({ event }) => event.host)),
-    textArray(accesses.map(({ event }) => event.eventId)),
-    plainArray(accesses.map(({ event }) => event.timeMicros)),
-  ];
-}
-
-async function logAccesses(client: ClientBase, share: ShareRef, columns: string[] | undefined): Promise<void> {
-  if (columns === undefined) return;
+async function logAccesses(client: ClientBase, share: ShareRef, accesses: Access[]): Promise<void> {
+  if (accesses.length === 0) return;
   await client.query(
     `INSERT INTO audit_log (tenant_id, kind, share_id, file_current_id, old_atime_unix, new_atime_unix, source, actor, host, event_id, event_utc)
      SELECT $1, 'access', $2, a.file_current_id, a.old_atime_unix, a.new_atime_unix, 'lucidlink_audit', nullif(a.actor, ''), nullif(a.host, ''), a.event_id,
@@ -191,7 +171,17 @@ async function logAccesses(client: ClientBase, share: ShareRef, columns: string[
      FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bigint[])
        AS a (file_current_id, old_atime_unix, new_atime_unix, actor, host, event_id, micros)
      ORDER BY a.file_current_id`,
-    [share.tenantId, share.shareId, ...columns],
+    [
+      share.tenantId,
+      share.shareId,
+      bigintArray(accesses.map(({ file }) => idOf(file))),
+      bigintArray(accesses.map(({ oldAtimeUnix }) => oldAtimeUnix)),
+      bigintArray(accesses.map(({ newAtimeUnix }) => newAtimeUnix)),
+      textArray(accesses.map(({ event }) => event.user)),
+      textArray(accesses.map(({ event }) => event.host)),
+      textArray(accesses.map(({ event }) => event.eventId)),
+      bigintArray(accesses.map(({ event }) => event.timeMicros)),
+    ],
   );
 }
 

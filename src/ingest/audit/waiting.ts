@@ -52,8 +52,7 @@ export async function storeWaiting(
   share: ShareRef,
   { settled, waiting }: Pick<Folded, "settled" | "waiting">,
 ): Promise<void> {
-  await deleteWaiting(client, share, [...settled]);
-  await insertWaiting(client, share, waiting);
+  await Promise.all([deleteWaiting(client, share, [...settled]), insertWaiting(client, share, waiting)]);
 }
 
 async function deleteWaiting(client: ClientBase, share: ShareRef, paths: string[]): Promise<void> {
