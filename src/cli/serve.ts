@@ -14,6 +14,8 @@ export function addServe(program: Command): void {
         // Loaded here, so that the other commands start without them.
         const { loadConfig } = await import("../config.js");
         const { createLogger } = await import("../log.js");
+        const { collectSooner } = await import("../server/heap.js");
+        collectSooner();
         const { startServer } = await import("../server/start.js");
         const config = loadConfig({ ...process.env, FROSTLINE_DATA: global.data });
         const interrupt = catchInterrupt();

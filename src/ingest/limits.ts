@@ -34,7 +34,7 @@ export const latestUnix = 253_402_300_799;
 /** Files that one transaction of FinishScan moves or marks missing: it holds the share's lock alone. */
 export const finishBatchFiles = 20_000;
 /** Events that an audit stream gathers while a transaction is under way; beyond it nothing is read. */
-export const auditEventsInTransaction = 10_000;
+export const auditEventsInTransaction = 5_000;
 /** ... or so many bytes: lines may be long. */
 export const auditBytesInTransaction = 16 * 1024 * 1024;
 /** ... and no more than it probably gets through in this time: it holds the share alone, and is done again if it is lost. */

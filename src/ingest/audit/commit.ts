@@ -12,7 +12,7 @@ import { type AuditTarget, claimBatches } from "./claim.js";
 import { newCounts } from "./counts.js";
 import { advanceCursors } from "./cursors.js";
 import type { Batch, BatchInBytes } from "./events.js";
-import { applyEvents } from "./run.js";
+import { prepareRun } from "./run.js";
 import type { ShareTurns } from "./share-turns.js";
 import type { Committed } from "./transactions.js";
 
@@ -77,12 +77,18 @@ async function runTransaction(client: PoolClient, target: AuditTarget, batches: 
     client.query(beginFor(share.tenantId)),
     claimBatches(client, target, batches, counts),
   ]);
+  const run = await prepareRun(client, target, events, counts);
   const waitsSince = performance.now();
   // In the database, with those of other servers and the segments of scans.
-  await lockShare(client, share.shareId, "exclusive");
+  const locking = lockShare(client, share.shareId, "exclusive");
+  const starting = run.start();
+  // Its error is met below, even if the lock is not had.
+  starting.catch(() => {});
+  await locking;
   const waitedMs = performance.now() - waitsSince;
   claimed();
-  const touches = await applyEvents(client, target, events, counts);
+  await starting;
+  const touches = await run.apply();
   const advancing = advanceCursors(client, share.tenantId, volumeId, [...cursors.values()]);
   await (touches.length === 0 ? undefined : advancing.then(() => recordTouches(client, share, touches)));
   await Promise.all([advancing, client.query("COMMIT")]);

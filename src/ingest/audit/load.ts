@@ -9,13 +9,13 @@ import { clockMarginMicros } from "./listed.js";
 import { loadDirectories } from "./load-directories.js";
 import { loadWaiting } from "./waiting.js";
 
-interface Key {
+export interface Key {
   path: string;
   dirId: bigint;
   name: string;
 }
 
-interface PathRow {
+export interface PathRow {
   ordinal: number;
   file_current_id: bigint | null;
   atime_unix: bigint | null;
@@ -32,47 +32,54 @@ export interface LoadContext {
   changing: ReadonlySet<string>;
   /** Paths that may be directories, for all that the events say. */
   ofDirectories: ReadonlySet<string>;
+}
+
+/** What is asked once in a transaction. */
+export interface ShareFacts {
   /** Of the share's root: see KnownPath.listedMicros. */
   rootListedMicros: bigint | undefined;
   /** Whether accesses of any path wait. */
   someWait: boolean;
 }
 
+/** Where paths are to be looked for. */
+export interface Keys {
+  placed: Key[];
+  /** Those whose directory has no row: nothing is known of them. */
+  unplaced: string[];
+}
+
 /** Adds what is known of `paths` to `known`. The share's exclusive lock is held: nothing of it changes meanwhile. */
 export async function loadPaths(
   client: ClientBase,
   context: LoadContext,
+  facts: ShareFacts,
   paths: Set<string>,
   known: Map<string, KnownPath>,
 ): Promise<void> {
-  const keys = await findKeys(client, context, paths, known);
-  if (keys.length > 0) await loadFiles(client, context, keys, known);
-  const files = keys.map(({ path }) => known.get(path)?.live).filter((file) => file !== undefined);
-  const [directories, waiting] = await Promise.all([
-    loadDirectories(
-      client,
-      context,
-      [...paths].filter((path) => context.ofDirectories.has(path)),
-    ),
-    context.someWait
-      ? loadWaiting(
-          client,
-          context.share,
-          [...paths].filter((path) => context.changing.has(path)),
-        )
-      : [],
-    loadStubbed(client, context.share, files),
-  ]);
-  for (const [path, directory] of directories) (known.get(path) as KnownPath).directory = directory;
-  for (const [path, access] of waiting) (known.get(path) as KnownPath).waiting = access;
+  const keys = await findKeys(client, context, paths);
+  await addKnown(client, context, facts, keys, await askFiles(client, context, keys.placed), known);
 }
 
-async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], known: Map<string, KnownPath>): Promise<void> {
-  const { share, changing, rootListedMicros } = context;
+/** Directories keep their rows, so this may be asked before the share is held; of what is unplaced then, it has to be asked again. */
+export async function findKeys(client: ClientBase, { share, directories }: LoadContext, paths: Iterable<string>): Promise<Keys> {
+  const places = Array.from(paths, (path) => ({ path, ...(splitPath(path) ?? { dirPath: "/", name: "" }) }));
+  const dirIds = await directories.find(client, share, new Set(places.map(({ dirPath }) => dirPath)));
+  const keys: Keys = { placed: [], unplaced: [] };
+  for (const { path, dirPath, name } of places) {
+    const dirId = dirIds.get(dirPath);
+    if (dirId === undefined) keys.unplaced.push(path);
+    else keys.placed.push({ path, dirId, name });
+  }
+  return keys;
+}
+
+/** The rows of files, in no order. The share's exclusive lock is held by the time that the database comes to it. */
+export async function askFiles(client: ClientBase, { share, changing }: LoadContext, keys: Key[]): Promise<PathRow[]> {
+  if (keys.length === 0) return [];
   const { rows } = await client.query<PathRow>(
     `SELECT k.ordinal, c.file_current_id, c.atime_unix, (extract(epoch FROM c.last_structural_event_utc) * 1000000)::bigint AS structural_micros,
-       m.names > 0 AS was_there, m.deleted_micros,
-       CASE WHEN k.changing THEN coalesce(d.listed_micros, $6::bigint) END AS listed_micros
+       m.names > 0 AS was_there, m.deleted_micros, d.listed_micros
      FROM (
        -- In the order of the index: files of one directory lie side by side.
        SELECT * FROM unnest($2::integer[], $3::bigint[], $4::text[], $5::boolean[]) AS k (ordinal, dir_id, name, changing) ORDER BY dir_id
@@ -87,7 +94,7 @@ async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], 
          AND f.tenant_id = $1 AND f.dir_id = k.dir_id AND f.name = k.name AND f.missing_since_scan_id IS NOT NULL
      ) m
      LEFT JOIN LATERAL (
-       SELECT (extract(epoch FROM listed_utc) * 1000000)::bigint - $7::bigint AS listed_micros FROM dir
+       SELECT (extract(epoch FROM listed_utc) * 1000000)::bigint - $6::bigint AS listed_micros FROM dir
        WHERE k.changing AND tenant_id = $1 AND dir_id = k.dir_id AND missing_since_scan_id IS NULL OFFSET 0
      ) d ON true`,
     [
@@ -96,47 +103,54 @@ async function loadFiles(client: ClientBase, context: LoadContext, keys: Key[], 
       bigintArray(keys.map(({ dirId }) => dirId)),
       textArray(keys.map(({ name }) => name)),
       booleanArray(keys.map(({ path }) => changing.has(path))),
-      rootListedMicros ?? null,
       clockMarginMicros,
     ],
   );
+  return rows;
+}
+
+/** Adds to `known` what `rows` say of `placed`, and what else has to be asked of all keys. */
+export async function addKnown(
+  client: ClientBase,
+  { share, changing, ofDirectories }: LoadContext,
+  { rootListedMicros, someWait }: ShareFacts,
+  { placed, unplaced }: Keys,
+  rows: PathRow[],
+  known: Map<string, KnownPath>,
+): Promise<void> {
+  const files: AuditFile[] = [];
   for (const row of rows) {
-    const { path } = keys[row.ordinal] as Key;
+    const { path } = placed[row.ordinal] as Key;
+    const live = row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row);
+    if (live) files.push(live);
     known.set(path, {
-      live: row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row),
+      live,
       wasThere: row.was_there,
       deletedMicros: row.deleted_micros ?? undefined,
-      listedMicros: row.listed_micros ?? undefined,
+      listedMicros: changing.has(path) ? (row.listed_micros ?? rootListedMicros) : undefined,
       waiting: undefined,
       directory: undefined,
     });
   }
-}
-
-/** Of a path whose directory has no row nothing is known. */
-async function findKeys(
-  client: ClientBase,
-  { share, directories, rootListedMicros }: LoadContext,
-  paths: Set<string>,
-  known: Map<string, KnownPath>,
-): Promise<Key[]> {
-  const places = Array.from(paths, (path) => ({ path, ...(splitPath(path) ?? { dirPath: "/", name: "" }) }));
-  const dirIds = await directories.find(client, share, new Set(places.map(({ dirPath }) => dirPath)));
-  const keys: Key[] = [];
-  for (const { path, dirPath, name } of places) {
-    const dirId = dirIds.get(dirPath);
-    if (dirId !== undefined) keys.push({ path, dirId, name });
-    else
-      known.set(path, {
-        live: undefined,
-        wasThere: false,
-        deletedMicros: undefined,
-        listedMicros: rootListedMicros,
-        waiting: undefined,
-        directory: undefined,
-      });
-  }
-  return keys;
+  for (const path of unplaced)
+    known.set(path, {
+      live: undefined,
+      wasThere: false,
+      deletedMicros: undefined,
+      listedMicros: rootListedMicros,
+      waiting: undefined,
+      directory: undefined,
+    });
+  const paths = [...placed.map(({ path }) => path), ...unplaced];
+  const mayBeDirectories = paths.filter((path) => ofDirectories.has(path));
+  const mayWait = someWait ? paths.filter((path) => changing.has(path)) : [];
+  const [directories, waiting] = await Promise.all([
+    loadDirectories(client, { share, someWait }, mayBeDirectories),
+    loadWaiting(client, share, mayWait),
+    loadStubbed(client, share, files),
+  ]);
+  for (const [path, directory] of directories) (known.get(path) as KnownPath).directory = directory;
+  for (const [path, access] of waiting) (known.get(path) as KnownPath).waiting = access;
 }
 
 /** A statement of its own: while few files are tiered, the planner would read all of them again for each path. */

@@ -13,7 +13,7 @@ import type { AccessEvent, AuditEvent } from "./events.js";
 import { Fold } from "./fold.js";
 import type { Known } from "./folded.js";
 import { readListedMicros } from "./listed.js";
-import { loadPaths } from "./load.js";
+import { addKnown, askFiles, findKeys, type Keys, type LoadContext, loadPaths, type ShareFacts } from "./load.js";
 import { missingScan } from "./missing-scan.js";
 import { reviveDirectories, storeFolded } from "./store.js";
 import { doSomeWait } from "./waiting.js";
@@ -25,99 +25,130 @@ export interface RunTarget {
   directories: DirectoryCache;
 }
 
-/** Returns the accesses to tiered files. Throws FAILED_PRECONDITION for a share that was never scanned. */
-export async function applyEvents(client: ClientBase, target: RunTarget, events: AuditEvent[], counts: Counts): Promise<Touch[]> {
-  const start = await readStart(client, target.share);
-  if (events.length === 0) return [];
-  const run = new Run(client, target, events, counts, start);
-  for (const [at, event] of events.entries()) {
-    await run.load(at);
-    if (run.fold.apply(event)) continue;
-    await run.store();
-    await run.applyToDirectory(event);
-  }
-  await run.store();
-  return run.touches;
+/**
+ * A run of events that is to be applied; `counts` is added to. To be called before the share is held: what directories have rows
+ * is asked already, and all that the first look-up needs put together.
+ */
+export async function prepareRun(client: ClientBase, target: RunTarget, events: AuditEvent[], counts: Counts): Promise<Run> {
+  const run = new Run(client, target, events, counts);
+  await run.prepare();
+  return run;
 }
 
 /** Events whose paths are looked up after one of a directory: another one may follow soon, and makes them unknown again. */
 const loadedAfterDirectory = 64;
 
-/** What a run has to know of the share before its first event. */
-interface RunStart {
-  /** The scan that what an event deletes is said to be missing since. */
-  missingScanId: bigint;
-  rootListedMicros: bigint | undefined;
-  someWait: boolean;
-}
-
-async function readStart(client: ClientBase, share: ShareRef): Promise<RunStart> {
-  const [missingScanId, rootListedMicros, someWait] = await Promise.all([
-    missingScan(client, share),
-    readListedMicros(client, share, "/"),
-    doSomeWait(client, share),
-  ]);
-  return { missingScanId, rootListedMicros, someWait };
-}
-
-class Run {
-  fold: Fold;
-  readonly touches: Touch[] = [];
+export class Run {
+  #fold: Fold;
+  readonly #touches: Touch[] = [];
   readonly #client: ClientBase;
   readonly #target: RunTarget;
   readonly #events: AuditEvent[];
   readonly #counts: Counts;
-  readonly #start: RunStart;
   readonly #known: Known = { paths: new Map(), holdingWaiting: new Set() };
   /** Paths that any of the events may make, change, move or delete. */
-  readonly #changing = new Set<string>();
-  /** Paths that may be directories, for all that the events say. */
-  readonly #ofDirectories = new Set<string>();
+  readonly #changing: Set<string>;
+  readonly #load: LoadContext;
+  /** Set by `start`. */
+  #facts: ShareFacts = { rootListedMicros: undefined, someWait: false };
+  /** The scan that what an event deletes is said to be missing since. */
+  #missingScanId = 0n;
+  /** Of all events: see `prepare`. */
+  #keys: Keys = { placed: [], unplaced: [] };
   /** The event up to which all paths are known, and how many are looked up at the next time. */
-  #loadedTo = 0;
-  #loadAhead: number;
+  #loadedTo: number;
+  #loadAhead = loadedAfterDirectory;
 
-  constructor(client: ClientBase, target: RunTarget, events: AuditEvent[], counts: Counts, start: RunStart) {
+  constructor(client: ClientBase, target: RunTarget, events: AuditEvent[], counts: Counts) {
     this.#client = client;
     this.#target = target;
     this.#events = events;
     this.#counts = counts;
-    this.#start = start;
-    this.#loadAhead = events.length;
+    this.#loadedTo = events.length;
+    const changing = new Set<string>();
+    const ofDirectories = new Set<string>();
     for (const { action, path, targetPath } of events) {
       if (action === "READ" || action === "PREFETCH") continue;
-      this.#changing.add(path);
-      this.#changing.add(targetPath);
-      if (action === "MOVE" || action === "CREATE_DIRECTORY" || action === "DELETE_DIRECTORY") this.#ofDirectories.add(path);
+      changing.add(path);
+      changing.add(targetPath);
+      if (action === "MOVE" || action === "CREATE_DIRECTORY" || action === "DELETE_DIRECTORY") ofDirectories.add(path);
     }
-    this.fold = this.#newFold();
+    this.#changing = changing;
+    this.#load = { share: target.share, directories: target.directories, changing, ofDirectories };
+    this.#fold = this.#newFold();
   }
 
-  /** Loads the paths of the event `at` that are not known yet, with those of events to come. */
-  async load(at: number): Promise<void> {
-    if (at < this.#loadedTo) return;
+  async prepare(): Promise<void> {
+    this.#keys = await findKeys(this.#client, this.#load, this.#unknownPaths(0, this.#events.length));
+  }
+
+  /**
+   * Asks for what is known of all paths. Its statements may be sent right behind the one that takes the share's lock. Throws
+   * FAILED_PRECONDITION for a share that was never scanned.
+   */
+  async start(): Promise<void> {
+    const { share } = this.#target;
+    const [missingScanId, rootListedMicros, someWait, rows, again] = await Promise.all([
+      missingScan(this.#client, share),
+      readListedMicros(this.#client, share, "/"),
+      doSomeWait(this.#client, share),
+      askFiles(this.#client, this.#load, this.#keys.placed),
+      // Who held the share meanwhile may have made their directories.
+      findKeys(this.#client, this.#load, this.#keys.unplaced),
+    ]);
+    this.#missingScanId = missingScanId;
+    this.#facts = { rootListedMicros, someWait };
+    const first = { placed: this.#keys.placed, unplaced: again.unplaced };
+    const [late] = await Promise.all([
+      askFiles(this.#client, this.#load, again.placed),
+      addKnown(this.#client, this.#load, this.#facts, first, rows, this.#known.paths),
+    ]);
+    if (again.placed.length > 0)
+      await addKnown(this.#client, this.#load, this.#facts, { placed: again.placed, unplaced: [] }, late, this.#known.paths);
+  }
+
+  /** Applies all events in their order; resolves with the accesses to tiered files. */
+  async apply(): Promise<Touch[]> {
+    for (const [at, event] of this.#events.entries()) {
+      await this.#loadFor(at);
+      if (this.#fold.apply(event)) continue;
+      await this.#store();
+      await this.#applyToDirectory(event);
+    }
+    await this.#store();
+    return this.#touches;
+  }
+
+  /** Paths of so many events that are not known. */
+  #unknownPaths(from: number, count: number): Set<string> {
     const paths = new Set<string>();
-    for (const { path, targetPath } of this.#events.slice(at, at + this.#loadAhead)) {
+    for (const { path, targetPath } of this.#events.slice(from, from + count)) {
       if (!this.#known.paths.has(path)) paths.add(path);
       if (targetPath !== "" && !this.#known.paths.has(targetPath)) paths.add(targetPath);
     }
-    await this.#loadPaths(paths);
+    return paths;
+  }
+
+  /** Loads the paths of the event `at` that are not known any more, with those of events to come. */
+  async #loadFor(at: number): Promise<void> {
+    if (at < this.#loadedTo) return;
+    await this.#loadPaths(this.#unknownPaths(at, this.#loadAhead));
     this.#loadedTo = at + this.#loadAhead;
     this.#loadAhead *= 4;
   }
 
-  async store(): Promise<void> {
-    const { result } = this.fold;
-    this.fold = this.#newFold();
-    for (const touch of result.touches) this.touches.push(touch);
+  async #store(): Promise<void> {
+    const { result } = this.#fold;
+    this.#fold = this.#newFold();
+    for (const touch of result.touches) this.#touches.push(touch);
     if (result.files.size + result.shown.size + result.waiting.size + result.settled.size === 0) return;
-    if (result.waiting.size > 0) this.#start.someWait = true;
+    if (result.waiting.size > 0) this.#facts.someWait = true;
     const shown = [...result.shown];
     const { share, directories, make } = this.#target;
     const ids = await directories.findOrMake(share, shown, make);
     const dirIdOf = (path: string) => ids.get(path) as bigint;
     await Promise.all([
-      storeFolded(this.#client, share, result, dirIdOf, this.#start.missingScanId),
+      storeFolded(this.#client, share, result, dirIdOf, this.#missingScanId),
       reviveDirectories(this.#client, share, shown.map(dirIdOf)),
     ]);
     for (const path of shown) {
@@ -127,12 +158,12 @@ class Run {
   }
 
   /** Afterwards nothing is known any more of what lies below, and of what holds the directory's new place. */
-  async applyToDirectory(event: AuditEvent): Promise<void> {
+  async #applyToDirectory(event: AuditEvent): Promise<void> {
     const context: DirectoryContext = {
       client: this.#client,
       share: this.#target.share,
       make: this.#target.make,
-      missingScanId: this.#start.missingScanId,
+      missingScanId: this.#missingScanId,
     };
     const { counter, carried } = await (event.action === "MOVE" ? moveDirectory(context, event) : deleteDirectory(context, event));
     this.#counts[counter] += 1;
@@ -155,18 +186,12 @@ class Run {
   async #bring(carried: Map<string, AccessEvent>): Promise<void> {
     for (const path of carried.keys()) this.#changing.add(path);
     await this.#loadPaths(new Set([...carried.keys()].filter((path) => !this.#known.paths.has(path))));
-    for (const [path, access] of carried) this.fold.bring(path, access);
+    for (const [path, access] of carried) this.#fold.bring(path, access);
   }
 
   async #loadPaths(paths: Set<string>): Promise<void> {
     if (paths.size === 0) return;
-    const { share, directories } = this.#target;
-    await loadPaths(
-      this.#client,
-      { share, directories, changing: this.#changing, ofDirectories: this.#ofDirectories, ...this.#start },
-      paths,
-      this.#known.paths,
-    );
+    await loadPaths(this.#client, this.#load, this.#facts, paths, this.#known.paths);
   }
 
   #newFold(): Fold {
