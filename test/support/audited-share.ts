@@ -21,7 +21,7 @@ export async function violationsOf(database: TestDatabase): Promise<string[]> {
   return found;
 }
 
-/** A tenant's one share, on a server. */
+/** A tenant's share, on a server. */
 export interface AuditedShare {
   server: Pick<TestServer, "address" | "database">;
   tenant: TestTenant;
@@ -64,38 +64,42 @@ export interface LiveFile {
 }
 
 /** Live files by path. */
-export async function liveFiles({ server, tenant }: AuditedShare): Promise<Map<string, LiveFile>> {
+export async function liveFiles({ server, tenant, shareName }: AuditedShare): Promise<Map<string, LiveFile>> {
   const { rows } = await withClient(server.database.superuserUrl, (client) =>
     client.query<{ path: string; id: string; atime: string; frn: string | null; size: string | null }>(
       `SELECT CASE d.dir_path WHEN '/' THEN '/' ELSE d.dir_path || '/' END || c.name AS path, c.file_current_id AS id, c.atime_unix AS atime,
          c.frn, c.size_bytes AS size
-       FROM file_current c JOIN dir d USING (tenant_id, dir_id) WHERE c.tenant_id = $1 AND c.missing_since_scan_id IS NULL`,
-      [tenant.tenantId],
+       FROM file_current c JOIN dir d USING (tenant_id, dir_id) JOIN share s ON s.tenant_id = c.tenant_id AND s.share_id = c.share_id
+       WHERE c.tenant_id = $1 AND s.share_name = $2 AND c.missing_since_scan_id IS NULL`,
+      [tenant.tenantId, shareName],
     ),
   );
   return new Map(rows.map(({ path, id, atime, frn, size }) => [path, { id, atime: Number(atime), frn, sizeBytes: size }]));
 }
 
-export async function liveDirectories({ server, tenant }: AuditedShare): Promise<string[]> {
+export async function liveDirectories({ server, tenant, shareName }: AuditedShare): Promise<string[]> {
   const { rows } = await withClient(server.database.superuserUrl, (client) =>
-    client.query<{ dir_path: string }>("SELECT dir_path FROM dir WHERE tenant_id = $1 AND missing_since_scan_id IS NULL", [
-      tenant.tenantId,
-    ]),
+    client.query<{ dir_path: string }>(
+      `SELECT d.dir_path FROM dir d JOIN share s USING (tenant_id, share_id)
+       WHERE d.tenant_id = $1 AND s.share_name = $2 AND d.missing_since_scan_id IS NULL`,
+      [tenant.tenantId, shareName],
+    ),
   );
   return rows.map((row) => row.dir_path).sort();
 }
 
 /** Rows of the audit log, of how many different events they are, and how many are of files outside of the directory `apart`. */
 export async function loggedAccesses(
-  { server, tenant }: AuditedShare,
+  { server, tenant, shareName }: AuditedShare,
   apart = "/none",
 ): Promise<{ rows: number; events: number; outside: number }> {
   const { rows } = await withClient(server.database.superuserUrl, (client) =>
     client.query<{ rows: number; events: number; outside: number }>(
       `SELECT count(*)::integer AS rows, count(DISTINCT l.event_id)::integer AS events, (count(*) FILTER (WHERE NOT starts_with(d.dir_path, $2)))::integer AS outside
        FROM audit_log l JOIN file_current c USING (tenant_id, file_current_id) JOIN dir d USING (tenant_id, dir_id)
-       WHERE l.tenant_id = $1 AND l.kind = 'access'`,
-      [tenant.tenantId, apart],
+         JOIN share s ON s.tenant_id = c.tenant_id AND s.share_id = c.share_id
+       WHERE l.tenant_id = $1 AND l.kind = 'access' AND s.share_name = $3`,
+      [tenant.tenantId, apart, shareName],
     ),
   );
   return rows[0] as { rows: number; events: number; outside: number };

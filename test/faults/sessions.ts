@@ -1,0 +1,71 @@
+/** What an administrator, or an application beside it, does to the server's sessions in PostgreSQL. */
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+
+const connectTimeoutMs = 10_000;
+
+/** Ends one session that is in the middle of a COPY; false when none was within `withinMs`. */
+export async function terminateCopy(superuserUrl: string, withinMs: number): Promise<boolean> {
+  return withBreakable(superuserUrl, (client) => terminate(client, "query ~* '^\\s*COPY '", withinMs));
+}
+
+/** ... in the middle of a merge: it is made to wait there. */
+export async function terminateMerge(superuserUrl: string, withinMs: number): Promise<boolean> {
+  return withBreakable(superuserUrl, (locker) =>
+    withBreakable(superuserUrl, async (client) => {
+      await locker.query("BEGIN; LOCK TABLE file_current IN EXCLUSIVE MODE");
+      return terminate(client, "wait_event_type = 'Lock'", withinMs);
+    }),
+  );
+}
+
+async function terminate(client: pg.Client, condition: string, withinMs: number): Promise<boolean> {
+  for (const end = performance.now() + withinMs; performance.now() < end; await delay(1)) {
+    const { rowCount } = await client.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE application_name = 'frostline-ingest' AND state = 'active' AND ${condition} ORDER BY random() LIMIT 1`,
+    );
+    if (rowCount === 1) return true;
+  }
+  return false;
+}
+
+/** Takes every connection that there is, and gives them back after `forMs`; resolves with how many they were. */
+export async function takeConnections(runtimeUrl: string, forMs: number): Promise<number> {
+  const taken: pg.Client[] = [];
+  try {
+    for (let refused = false; !refused; ) {
+      const client = breakable(runtimeUrl, "another application");
+      await client.connect().then(
+        () => taken.push(client),
+        (error: { code?: string }) => {
+          if (error.code !== "53300") throw error;
+          refused = true;
+        },
+      );
+    }
+    await delay(forMs);
+    return taken.length;
+  } finally {
+    // Those that PostgreSQL has ended meanwhile are gone already.
+    await Promise.all(taken.map((client) => client.end().catch(() => {})));
+  }
+}
+
+/** One that another fault may end at any time: the statement under way tells. */
+function breakable(url: string, name: string): pg.Client {
+  const client = new pg.Client({ connectionString: url, application_name: name, connectionTimeoutMillis: connectTimeoutMs });
+  client.on("error", () => {});
+  return client;
+}
+
+async function withBreakable<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = breakable(url, "frostline-faults");
+  try {
+    await client.connect();
+    return await work(client);
+  } finally {
+    // It may be gone already.
+    await client.end().catch(() => {});
+  }
+}
