@@ -11,6 +11,7 @@ import { cursorsOf, deliver, expectOutcome, trailShare } from "./support/audited
 import { startEmbeddedCluster } from "./support/cluster.js";
 import { type CommandResult, frostline } from "./support/command.js";
 import { type GeneratedTrail, generateTrail, writeTrail } from "./support/generated-trail.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { createEmptyDatabase, type TestDatabase } from "./support/postgres.js";
 import { signalWithChildren } from "./support/processes.js";
 import { type Random, seededRandom } from "./support/random.js";
@@ -128,6 +129,7 @@ async function readWithKills(database: TestDatabase, postgres: { readonly pid: n
     expect(status, stderr).toBe(3);
     await expectOutcome(share, trail);
     expect((await deliver(share, scratch.path)).progress.lines).toBe(0);
+    await expectNothingLeft(database, { served: true, crashed: true });
     return struck;
   } finally {
     await server.close();

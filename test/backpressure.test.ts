@@ -9,6 +9,7 @@ import { migrate } from "../src/db/migrate.js";
 import { type Chunk, ChunkSchema, ScanMode, ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
 import { type RunningCluster, startEmbeddedCluster } from "./support/cluster.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { createEmptyDatabase, withClient } from "./support/postgres.js";
 import { peakRssBytes, signalWithChildren } from "./support/processes.js";
 import { type SpawnedServer, spawnServer } from "./support/server.js";
@@ -34,6 +35,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server?.close();
+  if (server) await expectNothingLeft(server.database, { served: false });
   await cluster?.stop();
 });
 

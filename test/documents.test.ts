@@ -27,6 +27,7 @@ const pages = [
   "docs/secrets.md",
   "docs/clients.md",
   "docs/performance.md",
+  "docs/reliability.md",
   "bench/README.md",
   "examples/mover/README.md",
   "examples/python/README.md",

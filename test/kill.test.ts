@@ -170,7 +170,7 @@ async function killPostgres(server: SpawnedServer, postgres: { readonly pid: num
   signalWithChildren(postgres.pid, "SIGKILL");
   const { scan } = await agent.result;
   expectResumed(agent.walks.slice(walksBefore), before, truth.length);
-  await expectWhole(server, scan, before, truth);
+  await expectWhole(server, scan, before, truth, true);
   return true;
 }
 

@@ -12,6 +12,7 @@ import { type Chunk, ScanMode, ScanService, ScanStatus } from "../src/gen/frostl
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
 import { WarmingService } from "../src/gen/frostline/v1/warming_pb.js";
 import { Health } from "../src/gen/grpc/health/v1/health_pb.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { createTestDatabase, type TestDatabase, withClient } from "./support/postgres.js";
 import { type LocalServer, startTestServer } from "./support/server.js";
 import { chunk, file, listing } from "./support/streams.js";
@@ -27,7 +28,11 @@ beforeAll(async () => {
   tenant = await createTestTenant(database);
   other = await createTestTenant(database);
 });
-afterAll(() => database?.drop());
+afterAll(async () => {
+  // Each test's server has been closed.
+  await expectNothingLeft(database, { served: false });
+  await database.drop();
+});
 
 /** Goes with the test. */
 async function start(env: Record<string, string>): Promise<LocalServer> {

@@ -17,6 +17,7 @@ import { type Balancer, startBalancer } from "./support/balancer.js";
 import { type CommandResult, frostline, jsonLines } from "./support/command.js";
 import { type GeneratedTrail, generateTrail, writeTrail } from "./support/generated-trail.js";
 import { watchHealth } from "./support/health.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { withClient } from "./support/postgres.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { type SpawnedServer, spawnServer } from "./support/server.js";
@@ -191,6 +192,7 @@ async function run(signal: keyof typeof agentsAt, first: SpawnedServer, second: 
   for (const share of shares) await expectOutcome(share, trail);
   const verified = await frostline(["verify"], { env: { DATABASE_URL: first.database.runtimeUrl } });
   expect(verified.status, verified.stdout).toBe(0);
+  await expectNothingLeft(first.database, { served: true });
 }
 
 test.each(["SIGTERM", "SIGKILL"] as const)(

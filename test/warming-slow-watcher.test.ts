@@ -1,6 +1,7 @@
 /** Watchers that stop reading. FROSTLINE_TEST_STALLED_WATCHERS: how many, default 14: with one who reads, as many as a tenant may have but one. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createClient } from "../src/agent/client.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { peakRssBytes } from "./support/processes.js";
 import { type SpawnedServer, spawnServer } from "./support/server.js";
 import { createWarmedShare, look, type WarmedShare } from "./support/warmed-share.js";
@@ -44,7 +45,7 @@ describe.skipIf(process.platform !== "linux")("watchers that stop reading", { ti
     const reader = await openWatch(share, { afterPosition: 0n });
     await expectAll(reader);
     reader.close();
-    await expect.poll(() => busyConnections(), { timeout: 30_000 }).toEqual([]);
+    await expectNothingLeft(server.database, { served: true });
     const grown = peakRssBytes(server.pid) - before;
     console.log(
       `${stalled} watchers that do not read, ${events} events: server's peak RSS ${(before / 1e6).toFixed(0)} MB, then ${(grown / 1e6).toFixed(0)} MB more`,
@@ -76,14 +77,4 @@ async function expectAll(watch: Watcher): Promise<void> {
     const told = await watch.nextNews();
     if (!("event" in told) || told.event.position !== position) throw new Error(`expected ${position}, was told ${Object.keys(told)}`);
   }
-}
-
-/** Frostline's connections that are in a transaction. */
-async function busyConnections(): Promise<string[]> {
-  const rows = await look<{ state: string }>(
-    share,
-    `SELECT concat_ws(' ', application_name, state, query) AS state FROM pg_stat_activity
-     WHERE $1::uuid IS NOT NULL AND datname = current_database() AND application_name LIKE 'frostline%' AND state <> 'idle'`,
-  );
-  return rows.map((row) => row.state);
 }

@@ -4,6 +4,7 @@ import { createPools, type Pools } from "../src/db/pool.js";
 import { inTenant } from "../src/db/tenant.js";
 import { claimDue } from "../src/webhooks/claim.js";
 import { violationsOf } from "./support/audited-share.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { createTestDatabase, type TestDatabase, withClient } from "./support/postgres.js";
 import { spawnServer, startTestServer } from "./support/server.js";
 import { createTestTenant } from "./support/tenant.js";
@@ -28,6 +29,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await pools?.end();
+  if (database) await expectNothingLeft(database, { served: false });
   await receiver?.close();
   await surroundings?.remove();
   await database?.drop();

@@ -11,6 +11,7 @@ import { type FileInfo, FileService } from "../../src/gen/frostline/v1/file_pb.j
 import { type Chunk, type Scan, ScanMode, ScanStatus } from "../../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../../src/gen/frostline/v1/share_pb.js";
 import { verify } from "../../src/verify/verify.js";
+import { expectNothingLeft } from "./nothing-left.js";
 import { type TestDatabase, withClient } from "./postgres.js";
 import type { Random } from "./random.js";
 import type { TestServer } from "./server.js";
@@ -115,8 +116,17 @@ export async function committedSoFar(database: TestDatabase): Promise<Committed 
   });
 }
 
-/** The scan is whole, was not begun anew, did nothing twice that was committed, and what is stored is the truth. */
-export async function expectWhole(server: TestServer, scan: Scan, before: Committed | undefined, truth: string[]): Promise<void> {
+/**
+ * The scan is whole, was not begun anew, did nothing twice that was committed, what is stored is the truth, and nothing else is left. `crashed`: the
+ * database was.
+ */
+export async function expectWhole(
+  server: TestServer,
+  scan: Scan,
+  before: Committed | undefined,
+  truth: string[],
+  crashed = false,
+): Promise<void> {
   expect(scan).toMatchObject({ status: ScanStatus.OK, counts: { files: BigInt(truth.length), refused: 0n, removed: 0n } });
   const after = await committedSoFar(server.database);
   expect(after?.scanId).toBe(scan.scanId);
@@ -125,6 +135,7 @@ export async function expectWhole(server: TestServer, scan: Scan, before: Commit
     expect(after?.chunks.slice(0, before.chunks.length)).toEqual(before.chunks);
   }
   await expectTruth(server, scan.scanId, truth);
+  await expectNothingLeft(server.database, { served: true, crashed });
 }
 
 /** A walk that resumes gives only what was not committed. */

@@ -16,6 +16,7 @@ import {
 } from "../../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../../src/gen/frostline/v1/share_pb.js";
 import { verify } from "../../src/verify/verify.js";
+import { expectNothingLeft } from "./nothing-left.js";
 import { createTestDatabase, withClient } from "./postgres.js";
 import { type LocalServer, startTestServer } from "./server.js";
 import { createTestTenant, type TestTenant } from "./tenant.js";
@@ -63,10 +64,11 @@ export interface Stored {
   problems: number;
 }
 
-export async function openStreams(): Promise<Streams> {
+/** `env`: of the server, on top of the defaults. */
+export async function openStreams(env: Record<string, string> = {}): Promise<Streams> {
   const database = await createTestDatabase();
   const tenant = await createTestTenant(database);
-  const server = await startTestServer({ database, tenant });
+  const server = await startTestServer({ database, tenant, env });
   const client = createClient({ server: server.address, key: tenant.keys.admin });
   // To look from outside, as `frostline verify` does.
   const pools = createPools(database.runtimeUrl, { queryPoolMax: 1, ingestPoolMax: 1, onIdleError: () => {} });
@@ -107,8 +109,7 @@ export async function openStreams(): Promise<Streams> {
       const violations = [];
       for await (const violation of verify(pools.query)) violations.push(violation);
       expect(violations).toEqual([]);
-      await expect.poll(() => server.openCalls()).toBe(0);
-      await expect.poll(() => busyConnections(database.superuserUrl)).toEqual([]);
+      await expectNothingLeft(database, { served: true, servers: [server] });
     },
     async close() {
       client.close();
@@ -148,17 +149,6 @@ async function storedOf(url: string, shareName: string): Promise<Stored> {
       [shareName],
     );
     return rows[0] as Stored;
-  });
-}
-
-/** Frostline's connections that are in a transaction. */
-async function busyConnections(url: string): Promise<string[]> {
-  return withClient(url, async (client) => {
-    const { rows } = await client.query<{ state: string }>(
-      `SELECT concat_ws(' ', application_name, state, query) AS state FROM pg_stat_activity
-       WHERE datname = current_database() AND application_name LIKE 'frostline%' AND state <> 'idle'`,
-    );
-    return rows.map((row) => row.state);
   });
 }
 

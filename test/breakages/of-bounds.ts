@@ -1,0 +1,60 @@
+/** Breakages of what is bounded, given back and kept over a crash. */
+import type { Breakage } from "./breakage.js";
+
+export const ofBounds: Breakage[] = [
+  {
+    name: "a stream is read on although the database is behind",
+    changes: [
+      {
+        file: "src/ingest/push.ts",
+        find: "    while (this.#inFlight.size >= limits.segmentsInFlight) {\n",
+        replace: "    while (this.#inFlight.size >= 1000 * limits.segmentsInFlight) {\n",
+      },
+    ],
+    caughtBy: {
+      file: "test/backpressure.test.ts",
+      title: "holds the agents back, fills no memory, breaks no stream, and every scan is whole afterwards",
+    },
+  },
+  {
+    name: "a call's statement goes on although nobody waits for it",
+    changes: [
+      {
+        file: "src/db/tenant.ts",
+        find: "const cancelling = signal && cancelOnAbort(signal, cancel);",
+        replace: "const cancelling = signal?.aborted ? cancelOnAbort(signal, cancel) : undefined;",
+      },
+    ],
+    caughtBy: {
+      file: "test/limits.test.ts",
+      title: "under way are bounded, and end with their client or their deadline, in the database as well",
+    },
+  },
+  {
+    name: "the place of a call that has ended stays taken",
+    changes: [
+      { file: "src/limits/open-calls.ts", find: "if (this.#holders === 0) this.#free();", replace: "if (this.#holders < 0) this.#free();" },
+    ],
+    caughtBy: { file: "test/limits.test.ts", title: "one's place comes free when %s" },
+  },
+  {
+    name: "a reader that leaves early keeps its connection",
+    changes: [{ file: "src/db/cursor.ts", find: "    release(broken);\n", replace: "    if (broken) release(broken);\n" }],
+    caughtBy: { file: "test/history.test.ts", title: "a reader that leaves early, or is told to stop, gives its connection back" },
+  },
+  {
+    name: "a server that stops does not tell its scan streams",
+    changes: [
+      { file: "src/ingest/push.ts", find: "  const drain = () => stream.fail(draining());\n", replace: "  const drain = () => {};\n" },
+    ],
+    caughtBy: {
+      file: "test/server.test.ts",
+      title: "a stopping server ends open streams as UNAVAILABLE, and is gone well before its deadline",
+    },
+  },
+  {
+    name: "the embedded database does not flush what it commits",
+    changes: [{ file: "src/db/embedded.ts", find: '    jit: "off",\n', replace: '    jit: "off",\n    fsync: "off",\n' }],
+    caughtBy: { file: "src/db/embedded.test.ts", title: "each role logs in with its own password, nobody without" },
+  },
+];
