@@ -87,6 +87,7 @@ export class Agents {
   #note(failure: string): void {
     const words = failure
       .replace(/\d+\.\d+\.\d+\.\d+:\d+/g, "ADDRESS")
+      .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME")
       .replaceAll("\n", " ")
       .slice(0, 400);
     this.failures.set(words, (this.failures.get(words) ?? 0) + 1);

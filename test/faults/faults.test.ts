@@ -6,24 +6,25 @@
 import * as fs from "node:fs";
 import { expect, test } from "vitest";
 import { seededRandom } from "../support/random.js";
-import { playRound, type RoundResult } from "./round.js";
+import { playRound, type RoundLength, type RoundResult } from "./round.js";
 
 const minutes = Number(process.env.FROSTLINE_TEST_FAULT_MINUTES ?? 0);
 const summaryFile = process.env.FROSTLINE_TEST_FAULT_SUMMARY;
-const shortRoundMs = 9000;
-const longRoundMs = 75_000;
+const shortRound: RoundLength = { durationMs: 9500, meanGapMs: 500 };
+/** Between two faults there is time to get ahead. */
+const longRound: RoundLength = { durationMs: 75_000, meanGapMs: 1300 };
 /** A round's set-up, its end, and all patience. */
 const besideRoundMs = 300_000;
 
 test.skipIf(process.platform !== "linux")(
   "nothing is lost, doubled or left behind, whatever is killed, paused, cut or full",
-  { timeout: minutes * 60_000 + longRoundMs + besideRoundMs },
+  { timeout: minutes * 60_000 + longRound.durationMs + besideRoundMs },
   async () => {
     const { seed } = seededRandom();
     const endMs = performance.now() + minutes * 60_000;
     const rounds: RoundResult[] = [];
     do {
-      const round = await playRound(seed + rounds.length, minutes > 0 ? longRoundMs : shortRoundMs);
+      const round = await playRound(seed + rounds.length, minutes > 0 ? longRound : shortRound);
       rounds.push(round);
       const { log, ...summary } = round;
       if (summaryFile !== undefined) fs.appendFileSync(summaryFile, `${JSON.stringify(round)}\n`);

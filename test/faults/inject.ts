@@ -40,8 +40,12 @@ export async function inject(world: World, plan: Fault[], log: (injected: Inject
   for (const fault of plan) {
     await delay(Math.max(0, fault.atMs - sinceStart()));
     const beganMs = sinceStart();
-    running.push(strikes[fault.kind](world, fault).then((struck) => log({ ...fault, beganMs, endedMs: sinceStart(), struck })));
+    const strike = strikes[fault.kind](world, fault).then((struck) => log({ ...fault, beganMs, endedMs: sinceStart(), struck }));
+    // Its failure is told below, when the others have been undone.
+    strike.catch(() => {});
+    running.push(strike);
   }
+  await Promise.allSettled(running);
   await Promise.all(running);
 }
 
@@ -157,5 +161,5 @@ const strikes: Record<FaultKind, Strike> = {
 
 /** Another fault has it down or keeps it busy at the moment. Anything but a database's or a connection's error is ours. */
 function unreachable(error: Error & { code?: string }): undefined {
-  if (error.code === undefined && !/^Connection terminated|timeout/.test(error.message)) throw error;
+  if (error.code === undefined && !/^Connection terminated|timeout|not queryable/.test(error.message)) throw error;
 }

@@ -34,8 +34,7 @@ export interface Fault {
   amount: number;
 }
 
-/** Between two faults, on the mean. */
-const meanGapMs = 600;
+/** Or so long it may take until there is something to strike. */
 const longestMs: Partial<Record<FaultKind, number>> = {
   "pause agent": 5000,
   "pause server": 4000,
@@ -46,21 +45,22 @@ const longestMs: Partial<Record<FaultKind, number>> = {
   throttle: 3000,
   "half-close": 2000,
   stall: 3000,
-  "terminate copy": 3000,
-  "terminate merge": 3000,
+  "terminate copy": 5000,
+  "terminate merge": 5000,
   "exhaust connections": 2000,
   "fill disk": 2500,
 };
 
-/** Every kind comes once before one comes again. */
-export function planFaults(random: Random, durationMs: number, kinds: readonly FaultKind[]): Fault[] {
+/** Every kind comes once before one comes again. `meanGapMs`: between two faults. */
+export function planFaults(random: Random, durationMs: number, meanGapMs: number, kinds: readonly FaultKind[]): Fault[] {
   const faults: Fault[] = [];
   let order: FaultKind[] = [];
   for (let atMs = random.between(0, meanGapMs); atMs < durationMs; atMs += random.between(meanGapMs / 4, (meanGapMs * 7) / 4)) {
     if (order.length === 0) order = random.shuffle(kinds);
     const kind = order.pop() as FaultKind;
     const longest = longestMs[kind] ?? 0;
-    const forMs = Math.min(longest === 0 ? 0 : random.between(longest / 10, longest), durationMs - atMs);
+    const shortest = kind.startsWith("terminate") ? longest : longest / 10;
+    const forMs = Math.min(longest === 0 ? 0 : random.between(shortest, longest), durationMs - atMs);
     faults.push({ atMs, kind, target: random.between(0, 1000), forMs, amount: random.next() });
   }
   return faults;

@@ -22,6 +22,13 @@ import { TieredFilms } from "./tiered-films.js";
 const patienceMs = 180_000;
 const eventsPerSecond = 400;
 
+export interface RoundLength {
+  /** From the first fault to the end of the last. */
+  durationMs: number;
+  /** Between two faults, on the mean. */
+  meanGapMs: number;
+}
+
 export interface RoundResult {
   seed: number;
   /** How many struck, and how many found nothing to strike. */
@@ -45,18 +52,18 @@ interface Work {
   films: TieredFilms;
 }
 
-export async function playRound(seed: number, durationMs: number): Promise<RoundResult> {
+export async function playRound(seed: number, length: RoundLength): Promise<RoundResult> {
   const disk = await openDisk();
   const scratch = await scratchDirectory();
   try {
-    return await onPostgres(seed, durationMs, disk, scratch);
+    return await onPostgres(seed, length, disk, scratch);
   } finally {
     await scratch.remove();
     await disk.remove();
   }
 }
 
-async function onPostgres(seed: number, durationMs: number, disk: Disk, scratch: Scratch): Promise<RoundResult> {
+async function onPostgres(seed: number, length: RoundLength, disk: Disk, scratch: Scratch): Promise<RoundResult> {
   const postgres = await FaultyPostgres.start(path.join(disk.path, "data"));
   const toDatabase = await Promise.all([1, 2].map((no) => Link.open(`server ${no} to postgres`, postgres.port)));
   const servers: FaultyServer[] = [];
@@ -67,7 +74,7 @@ async function onPostgres(seed: number, durationMs: number, disk: Disk, scratch:
       servers.push(await FaultyServer.start(`server ${no + 1}`, postgres.database.runtimeUrl, link));
     for (const { name, port } of servers) toServers.push(await Link.open(`agents to ${name}`, port));
     const world: World = { disk, postgres, servers, links: [...toServers, ...toDatabase], agents };
-    return await play(seed, durationMs, world, scratch);
+    return await play(seed, length, world, scratch);
   } finally {
     agents.close();
     await Promise.all(servers.map((server) => server.stop()));
@@ -76,10 +83,10 @@ async function onPostgres(seed: number, durationMs: number, disk: Disk, scratch:
   }
 }
 
-async function play(seed: number, durationMs: number, world: World, scratch: Scratch): Promise<RoundResult> {
+async function play(seed: number, { durationMs, meanGapMs }: RoundLength, world: World, scratch: Scratch): Promise<RoundResult> {
   const random = fromSeed(seed);
   const kinds = faultKinds.filter((kind) => kind !== "fill disk" || world.disk.fill !== undefined);
-  const plan = planFaults(random, durationMs, kinds);
+  const plan = planFaults(random, durationMs, meanGapMs, kinds);
   const work = await Promise.all([1, 2].map((no) => setUp(no, seed + no, durationMs, world, scratch)));
   const floor = new Map<string, number>();
   for (const server of world.servers) floor.set(server.name, await server.heldBytes());

@@ -3,6 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
 const connectTimeoutMs = 10_000;
+/** Quickly, before the servers give back some that they do not need. */
+const connectedAtOnce = 20;
 
 /** Ends one session that is in the middle of a COPY; false when none was within `withinMs`. */
 export async function terminateCopy(superuserUrl: string, withinMs: number): Promise<boolean> {
@@ -23,31 +25,30 @@ async function terminate(client: pg.Client, condition: string, withinMs: number)
   for (const end = performance.now() + withinMs; performance.now() < end; await delay(1)) {
     const { rowCount } = await client.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-       WHERE application_name = 'frostline-ingest' AND state = 'active' AND ${condition} ORDER BY random() LIMIT 1`,
+       WHERE application_name IN ('frostline-ingest', 'frostline-audit') AND state = 'active' AND ${condition} ORDER BY random() LIMIT 1`,
     );
     if (rowCount === 1) return true;
   }
   return false;
 }
 
-/** Takes every connection that there is, and gives them back after `forMs`; resolves with how many they were. */
+/** Takes every connection that there is, and gives them back after `forMs`; resolves with how many they were at least. */
 export async function takeConnections(runtimeUrl: string, forMs: number): Promise<number> {
   const taken: pg.Client[] = [];
   try {
     for (let refused = false; !refused; ) {
-      const client = breakable(runtimeUrl, "another application");
-      await client.connect().then(
-        () => taken.push(client),
-        (error: { code?: string }) => {
-          if (error.code !== "53300") throw error;
-          refused = true;
-        },
-      );
+      const more = Array.from({ length: connectedAtOnce }, () => breakable(runtimeUrl, "another application"));
+      taken.push(...more);
+      const outcomes = await Promise.allSettled(more.map((client) => client.connect()));
+      for (const { reason } of outcomes.filter(({ status }) => status === "rejected") as PromiseRejectedResult[]) {
+        if (reason.code !== "53300") throw reason;
+        refused = true;
+      }
     }
     await delay(forMs);
-    return taken.length;
+    return taken.length - connectedAtOnce;
   } finally {
-    // Those that PostgreSQL has ended meanwhile are gone already.
+    // Those that were refused, or that PostgreSQL has ended meanwhile, are gone already.
     await Promise.all(taken.map((client) => client.end().catch(() => {})));
   }
 }
