@@ -18,6 +18,9 @@ const retryable = new Map<string, string>([
   ["25P03", "idle transaction ended"],
 ]);
 
+/** U+0000, which JavaScript and the wire know as a character and PostgreSQL does not; in a text, and as an escape in jsonb. */
+const nulInText = new Set(["22021", "22P05"]);
+
 /** Node's and pg's ways to say that the connection is gone. */
 const connectionCodes = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"]);
 const connectionMessages =
@@ -28,6 +31,8 @@ export function toDomainError(error: unknown): unknown {
   if (error instanceof DomainError || !(error instanceof Error)) return error;
   const code = (error as { code?: unknown }).code;
   if (error instanceof pg.DatabaseError) {
+    // Of what is stored each field is looked at before. What is only looked for, by whatever call, ends here.
+    if (nulInText.has(code as string)) return textWithNul(error);
     const what = retryable.get(code as string) ?? ((code as string).startsWith("08") ? "connection failure" : undefined);
     if (what === undefined) return error;
     return unavailable(`The database could not finish the work (${what}). Try again.`, error);
@@ -52,6 +57,13 @@ export function isConnectionReset(error: unknown): boolean {
 /** SQLSTATE of a database error, or undefined. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;
+}
+
+function textWithNul(cause: Error): DomainError {
+  return new DomainError("INVALID_ARGUMENT", "A text of the request has the character NUL, which no text may have. Leave it out.", {
+    reason: "NUL_IN_TEXT",
+    cause,
+  });
 }
 
 function unavailable(message: string, cause: Error): DomainError {

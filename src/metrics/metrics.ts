@@ -82,6 +82,7 @@ export class Metrics {
   });
 
   readonly #readers: (() => Promise<void>)[] = [];
+  #reading: Promise<{ contentType: string; text: string }> | undefined;
 
   constructor() {
     // CPU, memory, garbage collection, and the delay of the event loop.
@@ -128,8 +129,15 @@ export class Metrics {
     this.#readers.push(read);
   }
 
-  /** All of it, in Prometheus' text format. */
-  async read(): Promise<{ contentType: string; text: string }> {
+  /** All of it, in Prometheus' text format. Whoever asks while it is being read is told the same: thousands may ask in one packet. */
+  read(): Promise<{ contentType: string; text: string }> {
+    this.#reading ??= this.#readNow().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #readNow(): Promise<{ contentType: string; text: string }> {
     await Promise.all(this.#readers.map((read) => read()));
     return { contentType: this.registry.contentType, text: await this.registry.metrics() };
   }

@@ -16,6 +16,13 @@ const codes: Record<ErrorCode, Code> = {
   UNAVAILABLE: Code.Unavailable,
 };
 
+/**
+ * A status travels in headers, its message twice, and once percent-encoded: many clients take 8 KiB of them, and Node sends no more than
+ * 64. A message that quotes what was asked for is as long as somebody made it.
+ */
+const messageBytesAtMost = 1200;
+const metadataBytesAtMost = 300;
+
 /** The status of a domain error: ErrorInfo always, RetryInfo when it is worth trying again. */
 export function toConnectError(error: DomainError): ConnectError {
   const status = withReason(error.message, codes[error.code], error.reason, error.metadata, error);
@@ -36,9 +43,16 @@ export function clientGone(cause: unknown): ConnectError {
 
 /** With details a client has the message as it is: grpc-js does not decode all that connect encodes in the grpc-message header. */
 function withReason(message: string, code: Code, reason: string, metadata: Record<string, string>, cause: unknown): ConnectError {
-  const status = new ConnectError(message, code, undefined, undefined, cause);
+  const status = new ConnectError(shortened(message, messageBytesAtMost), code, undefined, undefined, cause);
   status.details.push({ type: "google.rpc.ErrorInfo", value: encodeErrorInfo(reason, metadata) });
   return status;
+}
+
+/** Cut between two characters; half of a surrogate pair, which no header can have, becomes U+FFFD. */
+function shortened(text: string, bytesAtMost: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= bytesAtMost) return bytes.toString();
+  return `${new TextDecoder().decode(bytes.subarray(0, bytesAtMost), { stream: true })}…`;
 }
 
 /** google.rpc.ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; } */
@@ -49,7 +63,7 @@ function encodeErrorInfo(reason: string, metadata: Record<string, string>): Uint
   for (const [key, value] of Object.entries(metadata)) {
     writer.tag(3, WireType.LengthDelimited).fork();
     writer.tag(1, WireType.LengthDelimited).string(key);
-    writer.tag(2, WireType.LengthDelimited).string(value);
+    writer.tag(2, WireType.LengthDelimited).string(shortened(value, metadataBytesAtMost));
     writer.join();
   }
   return writer.finish();

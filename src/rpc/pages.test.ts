@@ -15,9 +15,11 @@ test.each(["x", "%%%", encodePageToken(["1", "2"]), Buffer.from("[1]").toString(
   },
 );
 
-test("an id is a whole number that fits a bigint column", () => {
+test("an id is a whole number that fits its column", () => {
   expect(pageTokenNumber("123")).toBe(123n);
   for (const part of ["", "1.5", "0x1", "9".repeat(30), "1; DROP"]) expect(() => pageTokenNumber(part)).toThrow(badToken);
+  expect(pageTokenNumber("-2147483648", 32)).toBe(-2_147_483_648n);
+  expect(() => pageTokenNumber("2147483648", 32)).toThrow(badToken);
 });
 
 test("page sizes have a default and a limit", () => {

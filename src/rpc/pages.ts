@@ -30,9 +30,9 @@ export function decodePageToken(token: string, parts: number): string[] | undefi
   throw badPageToken();
 }
 
-/** A number out of a token. Throws INVALID_ARGUMENT unless it fits 64 bits. */
-export function pageTokenNumber(part: string | undefined): bigint {
-  if (part === undefined || !/^-?\d{1,19}$/.test(part) || BigInt.asIntN(64, BigInt(part)) !== BigInt(part)) throw badPageToken();
+/** A number out of a token. Throws INVALID_ARGUMENT unless it fits so many bits, as the column does that it is compared with. */
+export function pageTokenNumber(part: string | undefined, bits: 32 | 64 = 64): bigint {
+  if (part === undefined || !/^-?\d{1,19}$/.test(part) || BigInt.asIntN(bits, BigInt(part)) !== BigInt(part)) throw badPageToken();
   return BigInt(part);
 }
 

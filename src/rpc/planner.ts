@@ -67,7 +67,7 @@ export function plannerService({ pool, metrics }: ServerDeps): ServiceImpl<typeo
     async listPlans(request, context) {
       const size = pageSize(request.pageSize, 20, plansOfPageAtMost);
       const [before] = decodePageToken(request.pageToken, 1) ?? [];
-      const beforeNo = before === undefined ? undefined : Number(pageTokenNumber(before));
+      const beforeNo = before === undefined ? undefined : Number(pageTokenNumber(before, 32));
       const plans = await listPlans(pool, caller(context).tenantId, request.shareName, beforeNo, size);
       const last = plans.at(-1);
       return { plans: plans.map(toRecord), nextPageToken: last && plans.length === size ? encodePageToken([last.planNo]) : "" };

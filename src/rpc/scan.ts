@@ -63,7 +63,7 @@ export function scanService({ pool, log }: ServerDeps, ingest: IngestContext): S
       const after = token && {
         writer: token[0] as string,
         chunkNo: pageTokenNumber(token[1]),
-        ordinal: Number(BigInt.asIntN(32, pageTokenNumber(token[2]))),
+        ordinal: Number(pageTokenNumber(token[2], 32)),
       };
       const rows = await scans.listProblems(pool, caller(context).tenantId, request.scanId, after, size);
       const last = rows.at(-1);

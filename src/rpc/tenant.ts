@@ -25,7 +25,7 @@ export function tenantService({ pool }: ServerDeps): ServiceImpl<typeof TenantSe
       return { tenants: (await tenants.listTenants(pool)).map(toTenant) };
     },
     async createKey({ name, scopes, expireTime }, context) {
-      const wanted = { name, scopes: scopes.map(fromScope), expiresUtc: optionalDate(expireTime) };
+      const wanted = { name, scopes: scopes.map(fromScope), expiresUtc: optionalDate("expire_time", expireTime) };
       const { key, secret } = await keys.createKey(pool, caller(context).tenantId, wanted);
       return { key: toApiKey(key), secret };
     },

@@ -24,7 +24,7 @@ export function warmingService({ pool, warmingFeed, drainSignal }: ServerDeps): 
       const [after = "0"] = decodePageToken(request.pageToken, 1) ?? [];
       const filter = {
         shareName: request.shareName || undefined,
-        sinceUtc: optionalDate(request.sinceTime),
+        sinceUtc: optionalDate("since_time", request.sinceTime),
         path: request.path || undefined,
         user: request.user || undefined,
       };

@@ -4,16 +4,14 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { TLSSocket } from "node:tls";
 import { type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { LargeMessages } from "../limits/large-messages.js";
 import type { Logger } from "../log.js";
 import { type Admit, admissionKey } from "./admission.js";
 import { type Peer, peerKey } from "./peer.js";
 import { inTime, isBroken, isStream, markGone, withoutBody } from "./request-body.js";
+import { readUnaryRequest, requestCompressions } from "./unary-request.js";
+import { wholeBody, wholeFrames } from "./whole-frames.js";
 
 export type NodeRequest = Http2ServerRequest | IncomingMessage;
 export type NodeResponse = Http2ServerResponse | ServerResponse;
@@ -21,6 +19,8 @@ export type RequestHandler = (request: NodeRequest, response: NodeResponse) => v
 
 /** The largest message a client may send, compressed or not. */
 const readSizeBytesAtMost = 4 * 1024 * 1024;
+/** ... of a call that needs no key: a name. */
+const openReadSizeBytesAtMost = 64 * 1024;
 
 export interface AdapterOptions {
   routes: (router: ConnectRouter) => void;
@@ -32,6 +32,7 @@ export interface AdapterOptions {
   /** Callers must show a certificate. */
   clientCertificates: boolean;
   admit: Admit;
+  largeMessages: LargeMessages;
   /** Told of each request whose caller has shown a valid key or token. */
   onKnown: (request: NodeRequest) => void;
   /** Of a unary call that names no deadline. */
@@ -46,7 +47,7 @@ export function createRequestHandler(options: AdapterOptions): RequestHandler {
     interceptors: options.interceptors,
     shutdownSignal: options.shutdownSignal,
     readMaxBytes: readSizeBytesAtMost,
-    acceptCompression: [compressionGzip, compressionBrotli],
+    acceptCompression: requestCompressions,
     // Every gRPC client says that it takes gzip; unasked, a long answer would cost more in gzip than in the database.
     compressMinBytes: Number.MAX_SAFE_INTEGER,
   });
@@ -59,11 +60,22 @@ export function createRequestHandler(options: AdapterOptions): RequestHandler {
       response.end();
       return;
     }
+    if (!hasHost(request)) {
+      response.writeHead(400);
+      response.end();
+      return;
+    }
     // What ends up here is a client that went away in the middle of an answer.
     respond(handler, request, response, options).catch((error: unknown) => {
       options.log.debug({ err: error, method: handler.requestPath }, "an answer could not be sent");
     });
   };
+}
+
+/** Connect makes an address of a request before anything else: one without a host, or of a host that is none, would have no answer. */
+function hasHost(request: NodeRequest): boolean {
+  const host = "authority" in request ? request.authority : request.headers.host;
+  return host !== undefined && URL.canParse(request.url ?? "", `http://${host}`);
 }
 
 async function respond(handler: UniversalHandler, request: NodeRequest, response: NodeResponse, options: AdapterOptions): Promise<void> {
@@ -78,7 +90,10 @@ async function respond(handler: UniversalHandler, request: NodeRequest, response
     else {
       void closed.then(() => admitted.place?.letGo());
       if (admitted.caller !== undefined) options.onKnown(request);
-      prepare(handler, request, call, options);
+      call = await prepare(handler, request, call, options).catch((error: unknown) => {
+        context.set(admissionKey, { ...admitted, place: undefined, error });
+        return withoutBody(call);
+      });
     }
   }
   const answer = await handler(call);
@@ -92,18 +107,43 @@ function peerOf(request: NodeRequest, clientCertificates: boolean): Peer {
   return { address: remoteAddress, certificateRefused: refused, authorizations: countHeader(request, "authorization") };
 }
 
-/** Sets the time that a call may take, and its request. */
-function prepare({ method }: UniversalHandler, request: NodeRequest, call: UniversalServerRequest, options: AdapterOptions): void {
-  const { header } = call;
-  if (method.methodKind === "unary") {
-    const grpc = header.get("content-type")?.startsWith("application/grpc") === true;
-    const name = grpc ? "grpc-timeout" : "connect-timeout-ms";
-    if (!header.has(name)) header.set(name, `${options.callDeadlineMs}${grpc ? "m" : ""}`);
-  }
-  if (!isStream(call.body)) return;
+/** Sets the time that a call may take, and its request; a unary call's is read. Rejects with what is wrong with it. */
+async function prepare(
+  { method }: UniversalHandler,
+  request: NodeRequest,
+  call: UniversalServerRequest,
+  options: AdapterOptions,
+): Promise<UniversalServerRequest> {
+  const { header, contextValues } = call;
+  const isUnary = method.methodKind === "unary";
+  boundDeadline(header, isUnary ? options.callDeadlineMs : undefined);
+  if (!isStream(call.body)) return call;
+  const caller = contextValues?.get(admissionKey)?.caller;
+  const messageBytesAtMost = caller === undefined ? openReadSizeBytesAtMost : readSizeBytesAtMost;
+  const isFramed = /^application\/(grpc|connect\+)/.test(header.get("content-type") ?? "");
+  const room = options.largeMessages.room(caller?.tenantId ?? `address ${contextValues?.get(peerKey).address}`);
   const body = markGone(call.body, () => isBroken(request));
-  const isOneMessage = method.methodKind === "unary" || method.methodKind === "server_streaming";
-  call.body = isOneMessage ? inTime(body, options.requestMs) : body;
+  const whole = (isFramed ? wholeFrames : wholeBody)(body, { messageBytesAtMost, room });
+  if (isUnary) return readUnaryRequest(method, call, inTime(whole, options.requestMs), messageBytesAtMost);
+  return { ...call, body: method.methodKind === "server_streaming" ? inTime(whole, options.requestMs) : whole };
+}
+
+/** Milliseconds of gRPC's units, as far as a deadline in them can be too long for Node's timers: beyond 2^31 - 1 ms they go off at once. */
+const unitMs: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000 };
+const longestMs = 2 ** 31 - 1;
+const longest = { "grpc-timeout": `${Math.floor(longestMs / 1000)}S`, "connect-timeout-ms": String(longestMs) };
+
+/** A deadline that is too long becomes the longest there is; where there is none, `fallbackMs` if given. */
+function boundDeadline(header: Headers, fallbackMs: number | undefined): void {
+  const isGrpc = header.get("content-type")?.startsWith("application/grpc") === true;
+  const name = isGrpc ? "grpc-timeout" : "connect-timeout-ms";
+  const value = header.get(name);
+  if (value === null) {
+    if (fallbackMs !== undefined) header.set(name, `${fallbackMs}${isGrpc ? "m" : ""}`);
+    return;
+  }
+  const [, amount, unit = ""] = /^(\d+)([HMS]?)$/.exec(value) ?? [];
+  if (amount !== undefined && Number(amount) * (unitMs[unit] ?? 1) > longestMs) header.set(name, longest[name]);
 }
 
 /** `rawHeaders` has names and values in turn. */

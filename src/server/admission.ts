@@ -20,7 +20,7 @@ import { requestIdKey } from "./request-id.js";
 export interface Admission {
   /** undefined: refused, or a call that needs no key. */
   caller: Caller | undefined;
-  /** undefined: refused. */
+  /** undefined: refused, or its request cannot be read. */
   place: Place | undefined;
   error: unknown;
 }
@@ -75,6 +75,8 @@ export function admission({ log, metrics }: Pick<AdmissionOptions, "log" | "metr
     if (admitted === undefined) throw new Error("a call has reached a service without admission");
     const { caller, place, error } = admitted;
     const requestId = contextValues.get(requestIdKey);
+    // Also of a call whose request cannot be read: the log says whose it was.
+    if (caller !== undefined) contextValues.set(callContextKey, { ...caller, requestId });
     if (place === undefined) {
       const method = `${request.service.typeName}/${request.method.name}`;
       const { address: peer, certificateRefused } = contextValues.get(peerKey);
@@ -90,7 +92,6 @@ export function admission({ log, metrics }: Pick<AdmissionOptions, "log" | "metr
       }
       throw error;
     }
-    if (caller !== undefined) contextValues.set(callContextKey, { ...caller, requestId });
     return next(request);
   };
 }

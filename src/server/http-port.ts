@@ -3,6 +3,7 @@
 import type { ServerResponse } from "node:http";
 import * as http from "node:http";
 import * as https from "node:https";
+import type { Socket } from "node:net";
 import { cors } from "@connectrpc/connect";
 import { isLoopback, type ListenAddress } from "../config.js";
 import type { Health } from "../health/health.js";
@@ -13,8 +14,13 @@ import { bind, clientCertificates } from "./http.js";
 import { mayReadMetrics, readMetricsKey } from "./metrics-key.js";
 import { requestIdHeader } from "./request-id.js";
 import type { TlsReloader } from "./tls.js";
+import type { UnknownSockets } from "./unknown-sockets.js";
 
 const connectionsAtMost = 500;
+/** How often Node looks for connections whose headers are late; its own is half a minute. */
+const lateCheckMs = 1000;
+/** Node's own, for all of a request: the least, as headers may not have longer. */
+const leastRequestTimeoutMs = 300_000;
 /** Browsers ask again whether they may call, no sooner. */
 const preflightSeconds = 7200;
 
@@ -30,6 +36,9 @@ export interface HttpPortOptions {
   tls: TlsReloader | undefined;
   /** Web pages of these may call. */
   corsOrigins: readonly string[];
+  unknownSockets: UnknownSockets;
+  /** In which a request's headers must arrive, and a new connection's first. */
+  requestMs: number;
   log: Logger;
 }
 
@@ -42,15 +51,21 @@ export interface HttpPort {
 }
 
 export async function openHttpPort(options: HttpPortOptions): Promise<HttpPort> {
-  const { tls, log, metricsKeyFile } = options;
+  const { tls, log, metricsKeyFile, unknownSockets, requestMs } = options;
   if (metricsKeyFile !== undefined) await readMetricsKey(metricsKeyFile);
   else if (!isLoopback(options.address.host)) {
     log.warn(
       "whoever reaches the HTTP port may read its metrics, which name tenants and shares; FROSTLINE_METRICS_KEY_FILE asks for a secret",
     );
   }
-  const server = tls === undefined ? http.createServer() : createTlsServer(tls);
+  const timing = {
+    headersTimeout: requestMs,
+    requestTimeout: Math.max(requestMs, leastRequestTimeoutMs),
+    connectionsCheckingInterval: lateCheckMs,
+  };
+  const server = tls === undefined ? http.createServer(timing) : createTlsServer(tls, timing);
   server.maxConnections = connectionsAtMost;
+  server.on("connection", (socket: Socket) => unknownSockets.add(socket));
   let draining = false;
   server.on("request", (request, response) => {
     // A connection that is kept would hold the end up until it is idle for long enough.
@@ -77,9 +92,9 @@ export async function openHttpPort(options: HttpPortOptions): Promise<HttpPort> 
   };
 }
 
-function createTlsServer(tls: TlsReloader): https.Server {
+function createTlsServer(tls: TlsReloader, timing: http.ServerOptions): https.Server {
   const { cert, key, ca } = tls.current();
-  const server = https.createServer({ ...clientCertificates(ca), cert, key });
+  const server = https.createServer({ ...timing, ...clientCertificates(ca), cert, key });
   tls.onChange((now) => server.setSecureContext({ cert: now.cert, key: now.key, ...(now.ca === undefined ? {} : { ca: now.ca }) }));
   return server;
 }

@@ -16,6 +16,7 @@ import type { Logger } from "../log.js";
 import type { RequestHandler } from "./adapter.js";
 import type { Connections } from "./connections.js";
 import type { TlsReloader } from "./tls.js";
+import type { UnknownSockets } from "./unknown-sockets.js";
 
 /** What a client may have on its way unread: by stream, and by connection. Memory is bounded by connections times the latter. */
 const streamWindowBytes = 1024 * 1024;
@@ -54,17 +55,23 @@ export interface ListenOptions {
   /** Without it, plaintext and HTTP/2 alone; with it, HTTP/1.1 as well, as the client chooses (ALPN). */
   tls: TlsReloader | undefined;
   connections: Connections;
+  unknownSockets: UnknownSockets;
   log: Logger;
 }
 
-export async function listen({ address, handle, tls, connections, log }: ListenOptions): Promise<HttpServer> {
+export async function listen({ address, handle, tls, connections, unknownSockets, log }: ListenOptions): Promise<HttpServer> {
   const streams = new Set<ServerHttp2Stream>();
   const server = createListener(tls);
   const http1 = trackHttp1(server);
   server.maxConnections = connectionsAtMost;
-  server.on("connection", (socket) => socket.setKeepAlive(true, tcpKeepAliveMs));
+  server.on("connection", (socket: Socket) => {
+    socket.setKeepAlive(true, tcpKeepAliveMs);
+    // In plaintext a connection has a session from the first.
+    if (tls !== undefined) unknownSockets.add(socket);
+  });
   server.on("session", (session) => {
     session.setLocalWindowSize(connectionWindowBytes);
+    unknownSockets.known(session.socket);
     connections.add(session);
   });
   server.on("sessionError", (error) => log.debug({ err: error }, "a connection broke"));

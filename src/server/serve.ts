@@ -1,6 +1,7 @@
 /** Opens the ports, and has the calls that come in answered. */
 
 import { FailedAuthentications } from "../limits/failed-authentications.js";
+import { LargeMessages } from "../limits/large-messages.js";
 import { addJobMetrics } from "../metrics/job-metrics.js";
 import { addShareMetrics } from "../metrics/share-metrics.js";
 import type { ServerDeps } from "../rpc/context.js";
@@ -15,6 +16,7 @@ import { type HttpServer, listen } from "./http.js";
 import { type HttpPort, openHttpPort } from "./http-port.js";
 import { identification } from "./identify.js";
 import type { TlsReloader } from "./tls.js";
+import { UnknownSockets } from "./unknown-sockets.js";
 
 export interface Listeners {
   http: HttpServer;
@@ -38,6 +40,7 @@ export async function serve(deps: ServerDeps, tls: TlsReloader | undefined, toke
     },
     log,
   );
+  const unknownSockets = new UnknownSockets(limits.unknownConnectionsPerAddress, log);
   const handle = createRequestHandler({
     routes: (router) => registerServices(router, deps),
     interceptors: [guard(log, metrics, { slowMs: config.slowCallMs, values: config.logPaths }), admission({ log, metrics })],
@@ -45,16 +48,21 @@ export async function serve(deps: ServerDeps, tls: TlsReloader | undefined, toke
     log,
     clientCertificates: config.tls?.clientCa !== undefined,
     admit: admit({ identify, openCalls: deps.openCalls }),
-    onKnown: (request) => "stream" in request && connections.known(request.stream),
+    largeMessages: new LargeMessages(),
+    onKnown: (request) => ("stream" in request ? connections.known(request.stream) : unknownSockets.known(request.socket)),
     callDeadlineMs: limits.callDeadlineMs,
     requestMs: limits.requestMs,
   });
-  const http = await listen({ address: config.listen, handle, tls, connections, log });
+  const http = await listen({ address: config.listen, handle, tls, connections, unknownSockets, log });
   measure(deps, http, tls);
   if (config.httpListen === undefined) return { http, httpPort: undefined };
   try {
     const { httpListen: address, corsOrigins, metricsKeyFile } = config;
-    return { http, httpPort: await openHttpPort({ address, handle, health, metrics, metricsKeyFile, tls, corsOrigins, log }) };
+    const { requestMs } = limits;
+    return {
+      http,
+      httpPort: await openHttpPort({ address, handle, health, metrics, metricsKeyFile, tls, corsOrigins, unknownSockets, requestMs, log }),
+    };
   } catch (error) {
     http.destroy();
     throw error;
