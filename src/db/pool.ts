@@ -18,13 +18,13 @@ const queryConnectTimeoutMs = 10_000;
 const ingestConnectTimeoutMs = 120_000;
 
 export interface Pools {
-  /** Tenants take turns at it. */
+  /** Tenants take turns at it. A statement is sent without waiting for the one before: no COPY, no cursors of pg's. */
   query: TenantPool;
   /** For looking callers up, before it is known who they are. */
   authentication: pg.Pool;
   /** No statement timeout; session settings for small tables that are analyzed again and again. */
   ingest: pg.Pool;
-  /** The same for audit events. A statement is sent without waiting for the one before: no COPY, no cursors. */
+  /** The same for audit events; statements are sent ahead as in `query`. */
   audit: pg.Pool;
   /** For a connection beside the pools, that only listens. */
   listener: pg.ClientConfig;
@@ -61,7 +61,11 @@ export function createPools(url: string, options: PoolOptions): Pools {
     lock_timeout: options.lockTimeoutMs ?? queryLockTimeoutMs,
   };
   const cancelling = new pg.Pool({ ...short, application_name: "frostline-cancelling", max: cancellingConnections });
-  const query = new TenantPool({ ...short, application_name: "frostline", max: options.queryPoolMax }, queryConnectTimeoutMs, cancelling);
+  const query = new TenantPool(
+    { ...short, application_name: "frostline", max: options.queryPoolMax, pipeline: true },
+    queryConnectTimeoutMs,
+    cancelling,
+  );
   const authentication = new pg.Pool({ ...short, application_name: "frostline-authentication", max: authenticationConnections });
   const merging = {
     ...common,

@@ -19,37 +19,53 @@ export function beginFor(tenantId: string, mode: "READ WRITE" | "READ ONLY" = "R
  * deadline is over, the running statement is cancelled and the call's reason thrown (see call-signal.ts).
  */
 export async function inTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return transact(pool, tenantId, beginFor(tenantId), work);
+  return transact(pool, tenantId, "READ WRITE", work);
 }
 
-/** The same for reads: the database refuses any write. */
+/** The same for reads: the database refuses any write. Returns before the COMMIT has come back: nothing depends on it. */
 export async function readTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return transact(pool, tenantId, beginFor(tenantId, "READ ONLY"), work);
+  return transact(pool, tenantId, "READ ONLY", work);
 }
 
-async function transact<T>(pool: Pool, tenantId: string, begin: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
+async function transact<T>(
+  pool: Pool,
+  tenantId: string,
+  mode: "READ WRITE" | "READ ONLY",
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
   const signal = callSignal();
+  const begin = beginFor(tenantId, mode);
   const { client, release, cancel } = await connectFor(pool, tenantId, signal).catch((error) => {
     throw signal?.aborted ? signal.reason : toDomainError(error);
   });
   const cancelling = signal && cancelOnAbort(signal, cancel);
-  let broken = true;
+  // The first statement goes right behind it: each wait for an answer is one for a busy event loop too.
+  const begun = client.query(begin);
+  // Awaited below.
+  begun.catch(() => {});
   try {
-    await client.query(begin);
     const result = await work(client);
+    await begun;
     signal?.throwIfAborted();
+    if (mode === "READ ONLY") {
+      await cancelling?.over();
+      client.query("COMMIT").then(
+        () => release(false),
+        () => release(true),
+      );
+      return result;
+    }
     await client.query("COMMIT");
-    broken = false;
+    await cancelling?.over();
+    release(false);
     return result;
   } catch (error) {
     await cancelling?.over();
-    broken = await client.query("ROLLBACK").then(
+    const broken = await client.query("ROLLBACK").then(
       () => false,
       () => true,
     );
-    throw signal?.aborted ? signal.reason : toDomainError(error);
-  } finally {
-    await cancelling?.over();
     release(broken);
+    throw signal?.aborted ? signal.reason : toDomainError(error);
   }
 }
