@@ -65,9 +65,11 @@ export function createRequestHandler(options: AdapterOptions): RequestHandler {
       response.end();
       return;
     }
-    // What ends up here is a client that went away in the middle of an answer.
     respond(handler, request, response, options).catch((error: unknown) => {
-      options.log.debug({ err: error, method: handler.requestPath }, "an answer could not be sent");
+      const line = { err: error, method: handler.requestPath };
+      if (isGone(response)) return options.log.debug(line, "a client went away in the middle of an answer");
+      options.log.error(line, "an answer could not be sent");
+      response.destroy();
     });
   };
 }
@@ -76,6 +78,10 @@ export function createRequestHandler(options: AdapterOptions): RequestHandler {
 function hasHost(request: NodeRequest): boolean {
   const host = "authority" in request ? request.authority : request.headers.host;
   return host !== undefined && URL.canParse(request.url ?? "", `http://${host}`);
+}
+
+function isGone(response: NodeResponse): boolean {
+  return "stream" in response ? response.stream.closed || response.stream.destroyed : response.destroyed;
 }
 
 async function respond(handler: UniversalHandler, request: NodeRequest, response: NodeResponse, options: AdapterOptions): Promise<void> {

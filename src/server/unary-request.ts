@@ -2,7 +2,7 @@
  * The request of a unary call, read and tried before the call begins. Connect would read it outside of all interceptors: what cannot be
  * decoded it calls internal, and nobody would log or count it.
  */
-import { type DescMessage, type DescMethod, fromBinary } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod, fromBinary, fromJsonString } from "@bufbuild/protobuf";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { DomainError } from "../errors.js";
@@ -53,11 +53,12 @@ function messagesOf(header: Headers, bytes: Buffer): { message: Buffer; isCompre
   return messages;
 }
 
-/** JSON that is none Connect calls the caller's mistake. */
+/** JSON that is none Connect would quote in a header, and could not where it has half of a surrogate pair: there would be no answer. */
 function tryToDecode(input: DescMessage, header: Headers, message: Uint8Array): void {
-  if (/json\b/.test(header.get("content-type") ?? "")) return;
   try {
-    fromBinary(input, message);
+    if (/json\b/.test(header.get("content-type") ?? ""))
+      fromJsonString(input, new TextDecoder().decode(message), { ignoreUnknownFields: true });
+    else fromBinary(input, message);
   } catch (error) {
     throw malformed(error instanceof Error ? error.message : String(error), error);
   }
