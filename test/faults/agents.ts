@@ -15,7 +15,7 @@ const explained = [
   /The database (could not finish the work|cannot be reached)/,
   /The server is stopping/,
   // The connection was cut in the middle of the call.
-  /RST_STREAM|Stream refused by server|Connection dropped|read ECONNRESET|Deadline exceeded/,
+  /RST_STREAM|Stream refused by server|Connection dropped|read ECONNRESET|write EPIPE|Call cancelled|Deadline exceeded/,
 ];
 
 export class Agents {
@@ -87,6 +87,7 @@ export class Agents {
   #note(failure: string): void {
     const words = failure
       .replace(/\d+\.\d+\.\d+\.\d+:\d+/g, "ADDRESS")
+      .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "ID")
       .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME")
       .replaceAll("\n", " ")
       .slice(0, 400);

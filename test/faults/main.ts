@@ -63,7 +63,7 @@ function report(rounds: RoundResult[]): void {
     scans: total(({ scans }) => scans),
     events: total(({ events }) => events),
     tieredFiles: total(({ tieredFiles }) => tieredFiles),
-    longestCalmAfterMs: Math.max(0, ...rounds.map(({ calmAfterMs }) => calmAfterMs)),
+    longestCalmAfterMs: Math.max(0, ...rounds.flatMap(({ calmAfterMs }) => Object.values(calmAfterMs))),
     failures: totals(rounds.map(({ failures }) => failures)),
     findings: rounds.flatMap(({ seed, findings }) => findings.map((finding) => ({ seed, finding }))),
   };

@@ -45,8 +45,8 @@ const longestMs: Partial<Record<FaultKind, number>> = {
   throttle: 3000,
   "half-close": 2000,
   stall: 3000,
-  "terminate copy": 5000,
-  "terminate merge": 5000,
+  "terminate copy": 8000,
+  "terminate merge": 8000,
   "exhaust connections": 2000,
   "fill disk": 2500,
 };

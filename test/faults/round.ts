@@ -37,8 +37,8 @@ export interface RoundResult {
   scans: number;
   events: number;
   tieredFiles: number;
-  /** How long the work took to end once the faults were over. */
-  calmAfterMs: number;
+  /** How long each piece of work took to end once the faults were over. */
+  calmAfterMs: Record<string, number>;
   /** What commands without a retry of their own failed with, and how often. */
   failures: Record<string, number>;
   /** What must not be. */
@@ -95,18 +95,22 @@ async function play(seed: number, { durationMs, meanGapMs }: RoundLength, world:
   const findings: string[] = [];
   const calm = new AbortController();
   const phases: Phases = { calm: calm.signal, deadline: AbortSignal.timeout(durationMs + patienceMs) };
-  const working = work.flatMap(({ tree, trail, films }, at) => [
-    note(findings, `scans of tenant ${at + 1}`, () => tree.work(phases)),
-    note(findings, `trail of tenant ${at + 1}`, () => trail.work(phases, durationMs)),
-    note(findings, `films of tenant ${at + 1}`, () => films.work(phases)),
-  ]);
+  let calmMs = Number.POSITIVE_INFINITY;
+  const calmAfterMs: Record<string, number> = {};
+  const working = work.flatMap(({ tree, trail, films }, at) => {
+    const pieces = { scans: () => tree.work(phases), trail: () => trail.work(phases, durationMs), films: () => films.work(phases) };
+    return Object.entries(pieces).map(async ([piece, run]) => {
+      const name = `${piece} of tenant ${at + 1}`;
+      await note(findings, name, run);
+      calmAfterMs[name] = Math.round(performance.now() - calmMs);
+    });
+  });
   await inject(world, plan, (injected) => void log.push(injected));
-  const calmMs = performance.now();
+  calmMs = performance.now();
   await world.postgres.untilUp();
   await Promise.all(world.servers.map((server) => server.untilListening()));
   calm.abort();
   await Promise.race([Promise.all(working), aborted(phases.deadline)]);
-  const calmAfterMs = Math.round(performance.now() - calmMs);
   if (phases.deadline.aborted)
     findings.push(`still at work ${patienceMs} ms after the faults: ${world.agents.running.map(([name]) => name)}`);
 

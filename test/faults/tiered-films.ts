@@ -55,8 +55,10 @@ export class TieredFilms {
     while (!calm.aborted) {
       await this.#plan(deadline);
       await this.#move();
+      if (calm.aborted) break;
       await this.#askBack();
       await this.#move();
+      if (calm.aborted) break;
       await this.#makeFiles();
       await this.#scan(deadline);
     }
