@@ -14,6 +14,9 @@ const buildMs = 120_000;
 const testMs = 300_000;
 const killAfterMs = 20_000;
 
+/** What vitest's report has in place of a test's time limit. */
+const timedOut = /^Error: STACK_TRACE_ERROR$/;
+
 /** How a test ended. */
 export interface Ran {
   title: string;
@@ -110,7 +113,11 @@ async function runTests(root: string, start: Start, tests: NamedTest[]): Promise
       .flatMap(({ assertionResults }) => assertionResults)
       .filter(({ fullName, status }) => wanted.test(fullName) && (status === "passed" || status === "failed"))
       .map(({ fullName, status, failureMessages: [message = ""] }) => {
-        return { title: fullName, passed: status === "passed", said: message.split("\n    at ")[0] as string };
+        return {
+          title: fullName,
+          passed: status === "passed",
+          said: (message.split("\n    at ")[0] as string).replace(timedOut, "It came to no end in its time."),
+        };
       });
   });
 }
