@@ -38,11 +38,6 @@ export const ofBounds: Breakage[] = [
     caughtBy: { file: "test/limits.test.ts", title: "one's place comes free when %s" },
   },
   {
-    name: "a reader that leaves early keeps its connection",
-    changes: [{ file: "src/db/cursor.ts", find: "    release(broken);\n", replace: "    if (broken) release(broken);\n" }],
-    caughtBy: { file: "test/history.test.ts", title: "a reader that leaves early, or is told to stop, gives its connection back" },
-  },
-  {
     name: "a server that stops does not tell its scan streams",
     changes: [
       { file: "src/ingest/push.ts", find: "  const drain = () => stream.fail(draining());\n", replace: "  const drain = () => {};\n" },
