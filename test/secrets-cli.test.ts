@@ -137,7 +137,9 @@ test("an alarm of a share that was never scanned is sent, given up, and tried ag
   await as("admin", ["webhooks", "remove", webhook.webhookId]);
 });
 
-test("what is asked for wrongly, or by the wrong key, is refused with its status, and nothing on stdout", { timeout: 120_000 }, async () => {
+test("what is asked for wrongly, or by the wrong key, is refused with its status, and nothing on stdout", {
+  timeout: 120_000,
+}, async () => {
   const none = "00000000-0000-4000-8000-000000000000";
   const refused: [1 | 2, "admin" | "operator" | "reader", string[], RegExp][] = [
     [2, "admin", ["webhooks", "add", receiver.url], /--events/],
