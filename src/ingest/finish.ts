@@ -33,6 +33,7 @@ export async function finishScan(
   chunks: Record<string, bigint>,
 ): Promise<ScanRow> {
   const step = <T>(work: Step<T>) => inStep(connections, tenantId, scanId, work);
+  const auditStep = <T>(work: Step<T>) => inStep(connections, tenantId, scanId, work, "audit");
   const first = await step(async (client, scan) => {
     if (scan.status === "RUNNING") await closeToChunks(client, tenantId, scan, chunks);
     return scan;
@@ -50,7 +51,7 @@ export async function finishScan(
     (missing) => observer.filesFinished({ missing }),
   );
   while ((await step(runningOnly((client, scan) => reconcileBatch(client, tenantId, scan)))) > 0);
-  for (let key: WaitingKey | undefined = firstWaitingKey; key; ) key = await settleBatch(step, tenantId, key);
+  for (let key: WaitingKey | undefined = firstWaitingKey; key; ) key = await settleBatch(auditStep, tenantId, key);
   const finished = await step((client, scan) => close(client, tenantId, scan));
   if (needsStatistics(finished)) await transact(connections, tenantId, (client) => client.query("SELECT analyze_tenant($1)", [tenantId]));
   return finished;
@@ -81,17 +82,26 @@ export async function abortScan(connections: IngestConnections, tenantId: string
   });
 }
 
+/** What a step needs: a connection with staging tables, or one as audit events have, whose statements may be sent ahead. */
+type Needs = "staging" | "audit";
+
 /** One transaction: no segment of the share is in flight, and the scan's row is ours. */
-function inStep<T>(connections: IngestConnections, tenantId: string, scanId: bigint, work: Step<T>): Promise<T> {
-  return transact(connections, tenantId, async (client) => {
+function inStep<T>(connections: IngestConnections, tenantId: string, scanId: bigint, work: Step<T>, needs: Needs = "staging"): Promise<T> {
+  const locked = async (client: PoolClient) => {
     const { shareId } = await readScan(client, tenantId, scanId);
     await lockShare(client, shareId, "exclusive");
     return work(client, await readScan(client, tenantId, scanId, "FOR UPDATE OF s"));
-  });
+  };
+  return transact(connections, tenantId, locked, needs);
 }
 
-async function transact<T>(connections: IngestConnections, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await connections.acquire(tenantId);
+async function transact<T>(
+  connections: IngestConnections,
+  tenantId: string,
+  work: (client: PoolClient) => Promise<T>,
+  needs: Needs = "staging",
+): Promise<T> {
+  const client = await (needs === "audit" ? connections.acquireForAudit(tenantId) : connections.acquire(tenantId));
   let broken = true;
   try {
     await client.query(beginFor(tenantId));
