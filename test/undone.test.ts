@@ -1,5 +1,6 @@
 /** What fails at the last is undone as a whole, and done once when it comes again; what cannot follow on what is stored is refused. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { AuditAction } from "../src/gen/frostline/v1/audit_pb.js";
 import { violationsOf } from "./support/audited-share.js";
 import { withClient } from "./support/postgres.js";
 import { chunk, file, listing, openStreams, type Streams } from "./support/streams.js";
@@ -80,6 +81,28 @@ test("an audit batch that fails at the last leaves nothing; sent again, each eve
   expect(await traces(share)).toEqual({ position: 0, processed: 0, logged: 0, told: 0, counted: 0 });
   expect(await pushAccesses(share, accesses)).toMatchObject({ applied: 2n, duplicate: 0n });
   expect(await traces(share)).toEqual({ position: 2, processed: 2, logged: 2, told: 2, counted: 2 });
+  expect(await violationsOf(streams.server.database)).toEqual([]);
+});
+
+test("directories that events of such a batch make are not there, and are once it has come again", async () => {
+  const share = await createWarmedShare(streams.server, await createTestTenant(streams.server.database), { files: 1 });
+  const directories = async () => {
+    const rows = await look<{ path: string }>(
+      share,
+      "SELECT dir_path AS path FROM dir WHERE tenant_id = $1 AND missing_since_scan_id IS NULL ORDER BY 1",
+    );
+    return rows.map(({ path }) => path);
+  };
+  const events = [
+    { path: "/made/below/film.mov", action: AuditAction.CREATE_FILE },
+    { path: "/empty", action: AuditAction.CREATE_DIRECTORY },
+    { path: share.paths[0] as string },
+  ].map((event) => ({ ...event, timeMs: Date.now() }));
+  await whileRefusing("warming_event", () => expect(pushAccesses(share, events)).rejects.toMatchObject({ code: "UNAVAILABLE" }));
+  // Else one that was above them and moves, before the batch comes again, would take them along.
+  expect(await directories()).toEqual(["/", "/reel"]);
+  expect(await pushAccesses(share, events)).toMatchObject({ applied: 1n, inserted: 2n });
+  expect(await directories()).toEqual(["/", "/empty", "/made", "/made/below", "/reel"]);
   expect(await violationsOf(streams.server.database)).toEqual([]);
 });
 

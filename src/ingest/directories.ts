@@ -17,16 +17,22 @@ export interface ShareRef {
 class LostRace extends Error {}
 
 /**
- * Ids of the directories `paths` (normal form), in the same order. Commits what it makes: a
- * directory row alone says nothing of the share, its listing does. In a transaction of its own, so
- * that two segments never wait for each other's directories.
+ * Ids of the directories `paths` (normal form), in the same order. Commits what it makes, in a transaction of its own, so that two
+ * segments never wait for each other's directories: of a scan a directory row alone says nothing, its listing does. What is made
+ * with `missingSinceScanId` is missing until the caller's transaction shows it: that may be undone, and the row stays.
  */
-export async function resolveDirectories(pool: Pool, ids: DirIds, share: ShareRef, paths: string[]): Promise<bigint[]> {
+export async function resolveDirectories(
+  pool: Pool,
+  ids: DirIds,
+  share: ShareRef,
+  paths: string[],
+  missingSinceScanId: bigint | null = null,
+): Promise<bigint[]> {
   const digests = new Map<string, string>();
   for (const path of paths) addWithAncestors(digests, path, share.caseSensitive);
   for (;;) {
     try {
-      const found = await inTenant(pool, share.tenantId, (client) => findOrMake(client, ids, share, digests));
+      const found = await inTenant(pool, share.tenantId, (client) => findOrMake(client, ids, share, digests, missingSinceScanId));
       return paths.map((path) => found.get(digests.get(path) as string) as bigint);
     } catch (error) {
       // Each round finds what the winner committed, so this ends.
@@ -41,7 +47,13 @@ function addWithAncestors(digests: Map<string, string>, path: string, caseSensit
   }
 }
 
-async function findOrMake(client: ClientBase, ids: DirIds, share: ShareRef, digests: Map<string, string>): Promise<Map<string, bigint>> {
+async function findOrMake(
+  client: ClientBase,
+  ids: DirIds,
+  share: ShareRef,
+  digests: Map<string, string>,
+  missingSinceScanId: bigint | null,
+): Promise<Map<string, bigint>> {
   // A database that does not answer for a while holds the stream up, but does not break it.
   await client.query("SET LOCAL statement_timeout = 0");
   const { rows } = await client.query<{ dir_id: bigint; path_digest: string }>(
@@ -52,7 +64,7 @@ async function findOrMake(client: ClientBase, ids: DirIds, share: ShareRef, dige
   // Paths that differ only in case are one directory of a case-insensitive share.
   const missing = new Map<string, string>();
   for (const [path, digest] of digests) if (!found.has(digest) && !missing.has(digest)) missing.set(digest, path);
-  if (missing.size > 0) await make(client, ids, share, digests, found, missing);
+  if (missing.size > 0) await make(client, ids, share, digests, found, missing, missingSinceScanId);
   return found;
 }
 
@@ -63,6 +75,7 @@ async function make(
   digests: Map<string, string>,
   found: Map<string, bigint>,
   missing: Map<string, string>,
+  missingSinceScanId: bigint | null,
 ): Promise<void> {
   const taken = await ids.take(client, missing.size);
   let at = 0;
@@ -73,8 +86,8 @@ async function make(
   });
   // In the order of the digest, so that two writers of the same directories wait for each other and never in a circle.
   const { rowCount } = await client.query(
-    `INSERT INTO dir (tenant_id, dir_id, share_id, parent_dir_id, path_digest, dir_path)
-     SELECT $1, n.dir_id, $2, n.parent_dir_id, n.path_digest, n.dir_path
+    `INSERT INTO dir (tenant_id, dir_id, share_id, parent_dir_id, path_digest, dir_path, missing_since_scan_id)
+     SELECT $1, n.dir_id, $2, n.parent_dir_id, n.path_digest, n.dir_path, $7
      FROM unnest($3::bigint[], $4::bigint[], $5::uuid[], $6::text[]) AS n (dir_id, parent_dir_id, path_digest, dir_path)
      ORDER BY n.path_digest
      ON CONFLICT (tenant_id, share_id, path_digest) DO NOTHING`,
@@ -85,6 +98,7 @@ async function make(
       plainArray(parents),
       plainArray([...missing.keys()]),
       textArray([...missing.values()]),
+      missingSinceScanId,
     ],
   );
   if (rowCount !== missing.size) throw new LostRace();

@@ -9,8 +9,8 @@ import { readListedMicros } from "./listed.js";
 import { reviveDirectories } from "./store.js";
 import { takeWaitingBelow } from "./waiting.js";
 
-/** Ids for directories by path, made where they are new. */
-export type MakeDirectories = (paths: string[]) => Promise<bigint[]>;
+/** Ids for directories by path. Those that are new are made, committed at once, and missing until `reviveDirectories` or `mark` show them. */
+export type MakeDirectories = (paths: string[], missingSinceScanId: bigint) => Promise<bigint[]>;
 
 export interface DirectoryContext {
   client: ClientBase;
@@ -42,12 +42,15 @@ interface Subdirectory {
  * goes on showing them under the old ones. Onto an occupied name, the file that was there is gone.
  */
 export async function moveDirectory(context: DirectoryContext, event: AuditEvent): Promise<Outcome> {
-  const { client, share, make } = context;
+  const { client, share, make, missingScanId } = context;
   const { path, targetPath } = event;
   const root = await findDirectory(client, share, path);
   if (!root || isListed(root.listedMicros, event)) return moveLate(context, event, root);
   const subtree = await listSubtree(client, share, root.dir_id);
-  const newIds = await make(subtree.map(({ dir_path }) => targetPath + dir_path.slice(path.length)));
+  const newIds = await make(
+    subtree.map(({ dir_path }) => targetPath + dir_path.slice(path.length)),
+    missingScanId,
+  );
   const oldIds = subtree.map(({ dir_id }) => dir_id);
   await clearOccupied(context, oldIds, newIds, event);
   await client.query(
@@ -57,7 +60,7 @@ export async function moveDirectory(context: DirectoryContext, event: AuditEvent
     [share.tenantId, oldIds, newIds, event.timeMicros],
   );
   await mark(context, [...oldIds, ...newIds], oldIds, event);
-  await reviveDirectories(client, share, await make([...withAncestors([targetPath])]));
+  await reviveDirectories(client, share, await make([...withAncestors([targetPath])], missingScanId));
   return outcome("moved", await carryWaiting(context, event));
 }
 

@@ -61,7 +61,7 @@ export async function openTarget(
     volumeId: row.volume_id ?? open.volumeId,
     prefetchIsAccess: context.prefetchIsAccess,
     directories: context.directories,
-    make: (paths) => resolveDirectories(context.pool, context.dirIds, share, paths),
+    make: (paths, missingSinceScanId) => resolveDirectories(context.pool, context.dirIds, share, paths, missingSinceScanId),
   };
 }
 

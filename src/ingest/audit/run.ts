@@ -145,7 +145,7 @@ export class Run {
     if (result.waiting.size > 0) this.#facts.someWait = true;
     const shown = [...result.shown];
     const { share, directories, make } = this.#target;
-    const ids = await directories.findOrMake(share, shown, make);
+    const ids = await directories.findOrMake(share, shown, (paths) => make(paths, this.#missingScanId));
     const dirIdOf = (path: string) => ids.get(path) as bigint;
     await Promise.all([
       storeFolded(this.#client, share, result, dirIdOf, this.#missingScanId),
