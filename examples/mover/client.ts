@@ -1,16 +1,15 @@
 /** The server, as a mover sees it: three calls of TierService. Knows nothing but the contract. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { Code, ConnectError } from "@connectrpc/connect";
 import {
   type TierAction,
   type TierClaim,
   TierReportCode,
   type TierReportResult,
   type TierReportSchema,
-  TierService,
 } from "../../src/gen/frostline/v1/tier_pb.js";
+import { connectTierService } from "./tier-service.js";
 
 export type Outcome = Extract<NonNullable<MessageInitShape<typeof TierReportSchema>["outcome"]>, { value: unknown }>;
 
@@ -34,16 +33,7 @@ export interface ClientOptions {
 const triesAtMost = 10;
 
 export function connect({ server, key, shareName, holder, leaseSeconds }: ClientOptions): MoverClient {
-  const baseUrl = `http://${server}`;
-  const sessionManager = new Http2SessionManager(baseUrl);
-  const authorize: Interceptor = (next) => (request) => {
-    request.header.set("authorization", `Bearer ${key}`);
-    return next(request);
-  };
-  const client: Client<typeof TierService> = createClient(
-    TierService,
-    createGrpcTransport({ baseUrl, sessionManager, interceptors: [authorize], defaultTimeoutMs: 60_000 }),
-  );
+  const { client, close } = connectTierService(server, key);
   return {
     async claimOne(action) {
       const { claims } = await again(() => client.claimTierObjects({ action, limit: 1, leaseSeconds, holder, shareName }));
@@ -55,7 +45,7 @@ export function connect({ server, key, shareName, holder, leaseSeconds }: Client
       if (!results[0]) throw new Error("The server's answer has no result.");
       return results[0];
     },
-    close: () => sessionManager.abort(),
+    close,
   };
 }
 

@@ -4,13 +4,12 @@
  */
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { type TierObject, TierService, TierState } from "../../src/gen/frostline/v1/tier_pb.js";
+import { type TierObject, TierState } from "../../src/gen/frostline/v1/tier_pb.js";
 import { copyVerified, dress, isUntouched, type Stats, statFile, syncDirectory } from "./files.js";
 import { workDirectoryName } from "./place.js";
 import { readStub, type Stub } from "./stub.js";
 import { copyPath } from "./target.js";
+import { connectTierService } from "./tier-service.js";
 
 export interface OrphanOptions {
   /** host:port of the server. */
@@ -66,16 +65,7 @@ function isExpected(object: TierObject | undefined, stub: Stub): boolean {
 }
 
 async function knownObjects({ server, key, shareName, signal }: OrphanOptions): Promise<Map<bigint, TierObject>> {
-  const baseUrl = `http://${server}`;
-  const sessionManager = new Http2SessionManager(baseUrl);
-  const authorize: Interceptor = (next) => (request) => {
-    request.header.set("authorization", `Bearer ${key}`);
-    return next(request);
-  };
-  const client: Client<typeof TierService> = createClient(
-    TierService,
-    createGrpcTransport({ baseUrl, sessionManager, interceptors: [authorize], defaultTimeoutMs: 60_000 }),
-  );
+  const { client, close } = connectTierService(server, key);
   const known = new Map<bigint, TierObject>();
   try {
     let pageToken = "";
@@ -86,7 +76,7 @@ async function knownObjects({ server, key, shareName, signal }: OrphanOptions): 
     } while (pageToken !== "");
     return known;
   } finally {
-    sessionManager.abort();
+    close();
   }
 }
 
