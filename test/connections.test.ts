@@ -4,9 +4,14 @@ import * as http2 from "node:http2";
 import * as net from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createClient } from "../src/agent/client.js";
+import { FileService } from "../src/gen/frostline/v1/file_pb.js";
+import { ScanMode, ScanService } from "../src/gen/frostline/v1/scan_pb.js";
+import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
 import { HealthCheckRequestSchema } from "../src/gen/grpc/health/v1/health_pb.js";
 import { createTestDatabase, type TestDatabase } from "./support/postgres.js";
-import { type LocalServer, startTestServer } from "./support/server.js";
+import { type LocalServer, spawnServer, startTestServer } from "./support/server.js";
+import { chunk, file, listing } from "./support/streams.js";
 import { createTestTenant, type TestTenant } from "./support/tenant.js";
 
 let database: TestDatabase;
@@ -20,13 +25,18 @@ afterAll(() => database?.drop());
 
 const start = (env: Record<string, string> = {}): Promise<LocalServer> => startTestServer({ database, tenant, env });
 
-function open(session: http2.ClientHttp2Session, path: string): http2.ClientHttp2Stream {
+function open(
+  session: http2.ClientHttp2Session,
+  path: string,
+  { key = tenant.keys.agent, ...headers }: { key?: string; "grpc-timeout"?: string } = {},
+): http2.ClientHttp2Stream {
   return session.request({
+    ...headers,
     ":method": "POST",
     ":path": path,
     "content-type": "application/grpc",
     te: "trailers",
-    authorization: `Bearer ${tenant.keys.agent}`,
+    authorization: `Bearer ${key}`,
   });
 }
 
@@ -100,4 +110,32 @@ test("a drain after oversize messages, whose clients go on sending, completes", 
   await server.close();
   expect(performance.now() - startMs).toBeLessThan(5_000);
   session.destroy();
+});
+
+test("a client that goes away while its answer waits for room leaves nothing that keeps the process", async () => {
+  const server = await spawnServer({ database, tenant });
+  const client = createClient({ server: server.address, key: tenant.keys.admin });
+  await client.unary(ShareService.method.createShare, { shareName: "long names", sourceType: SourceType.NTFS });
+  const { scan } = await client.unary(ScanService.method.startScan, { shareName: "long names", mode: ScanMode.FULL });
+  const scanId = scan?.scanId as bigint;
+  const push = await client.clientStream(ScanService.method.pushScan);
+  await push.send({ message: { case: "open", value: { scanId, writer: "main" } } });
+  const files = Array.from({ length: 1000 }, (_, n) => file(`${n} ${"long ".repeat(40)}`, 1n));
+  await push.send({ message: { case: "chunk", value: chunk(0, [listing("/", files)]) } });
+  await push.finish();
+  client.close();
+  const session = http2.connect(`http://${server.address}`);
+  const { listFiles } = FileService.method;
+  // Longer than anything here takes: whoever keeps its timer keeps the process.
+  const answer = open(session, "/frostline.v1.FileService/ListFiles", { key: tenant.keys.admin, "grpc-timeout": "1H" });
+  answer.end(frame(toBinary(listFiles.input, create(listFiles.input, { shareName: "long names", pageSize: 1000 }))));
+  const [headers] = await once(answer, "response");
+  expect(headers[":status"]).toBe(200);
+  // A window of 64 KiB is full, nobody reads, and the end is no error.
+  answer.close(http2.constants.NGHTTP2_NO_ERROR);
+  await once(answer, "close");
+  session.destroy();
+  await server.close();
+  expect(await server.exited).toBe(0);
+  expect(server.output()).not.toContain("something keeps its process");
 });

@@ -2,8 +2,12 @@
 import { once } from "node:events";
 import * as path from "node:path";
 import type { Command } from "commander";
+import type { Logger } from "../log.js";
 import { action } from "./command.js";
 import { catchInterrupt } from "./interrupt.js";
+
+/** What is still there so long after the stop should not be. */
+const leftoverMs = 1000;
 
 export function addServe(program: Command): void {
   program
@@ -19,7 +23,8 @@ export function addServe(program: Command): void {
         const { startServer } = await import("../server/start.js");
         const config = loadConfig({ ...process.env, FROSTLINE_DATA: global.data });
         const interrupt = catchInterrupt();
-        const server = await startServer({ config, log: createLogger(config.logLevel, { values: config.logPaths }) });
+        const log = createLogger(config.logLevel, { values: config.logPaths });
+        const server = await startServer({ config, log });
         // Without TLS it keeps its usual effect: the terminal is gone, the server ends.
         const onHangUp = () => void server.reloadTls();
         if (config.tls !== undefined) process.on("SIGHUP", onHangUp);
@@ -37,10 +42,20 @@ export function addServe(program: Command): void {
         if (!stop.aborted) await once(stop, "abort");
         if (interrupt.signal.aborted) output.note("Stopping: calls in progress may finish. A second signal quits at once.");
         await server.close();
+        endAnyway(log);
         process.off("SIGHUP", onHangUp);
         interrupt.dispose();
         server.failed.throwIfAborted();
         return 0;
       }),
     );
+}
+
+/** Nothing is worked on any more: a timer or a socket that was forgotten must not keep the process, which its supervisor would have to kill. */
+function endAnyway(log: Logger): void {
+  const end = () => {
+    log.warn({ resources: process.getActiveResourcesInfo() }, "the server has stopped, and something keeps its process: it ends now");
+    process.exit();
+  };
+  setTimeout(end, leftoverMs).unref();
 }

@@ -103,7 +103,19 @@ async function respond(handler: UniversalHandler, request: NodeRequest, response
     }
   }
   const answer = await handler(call);
-  await universalResponseToNodeResponse(isStream(answer.body) ? { ...answer, body: markGone(answer.body) } : answer, response);
+  if (!isStream(answer.body)) return universalResponseToNodeResponse(answer, response);
+  const body = markGone(answer.body);
+  // Of a stream that closes without an error while it is full, Connect goes on waiting, and what the call holds, its timer too, stays.
+  void closed.then(() => endAnswer(body));
+  await universalResponseToNodeResponse({ ...answer, body }, response);
+}
+
+/** Without effect on one that has come to its end. */
+function endAnswer(body: AsyncIterable<Uint8Array>): void {
+  // Why it could not be ended is what the call itself ended with, and logged there.
+  body[Symbol.asyncIterator]()
+    .return?.()
+    .catch(() => {});
 }
 
 /** Of HTTP/2 the socket is a view of the connection's, which may have gone already. */
