@@ -11,13 +11,16 @@ export interface Cancelling {
 
 /** Calls `cancel` when the signal aborts, and again until `over` is called. */
 export function cancelOnAbort(signal: AbortSignal, cancel: () => Promise<unknown>): Cancelling {
-  const ended = new AbortController();
+  let ended = false;
   let sending: Promise<void> | undefined;
+  // Made only when something is cancelled: each AbortController that is aborted costs a stack trace, and there is a transaction for each call.
+  let waiting: AbortController | undefined;
   const send = async () => {
-    while (!ended.signal.aborted) {
+    while (!ended) {
       // One that fails is as one that came too early; and the database ends a statement of its own after its timeout.
       await cancel().catch(() => {});
-      await delay(againMs, undefined, { signal: ended.signal }).catch(() => {});
+      waiting = new AbortController();
+      if (!ended) await delay(againMs, undefined, { signal: waiting.signal }).catch(() => {});
     }
   };
   const begin = () => {
@@ -28,7 +31,8 @@ export function cancelOnAbort(signal: AbortSignal, cancel: () => Promise<unknown
   return {
     over() {
       signal.removeEventListener("abort", begin);
-      ended.abort();
+      ended = true;
+      waiting?.abort();
       return sending ?? Promise.resolve();
     },
   };

@@ -9,48 +9,67 @@ import { FairQueue } from "./fair-queue.js";
 /** Each is a short transaction on a connection of the query pool, which is for other calls as well. */
 const lookUpsAtOnce = 4;
 
-/**
- * So long the work of one tenant's streams steps back while short calls of others are under way: each needs several rounds of the
- * event loop, and of the database.
- */
-const stepBackMs = 50;
-const lookAgainMs = 2;
+/** So long a tenant steps back, at the most, before each piece of its work. */
+const stepBackMs = 100;
+/** ... and so long at least after the last one: several that begin together are a wait for everybody else. */
+const apartMs = 25;
+const lookAgainMs = 5;
+
+/** A thread that is busy for more of its time keeps what comes next waiting longer than it then takes. */
+const highLoad = 0.6;
+/** What was longer ago hardly counts; of less, one piece of work would look like a load. */
+const loadMs = 200;
 
 /** What is known of calls that should be answered soon. */
 export interface ShortCalls {
   othersAreWaiting(tenantId: string): boolean;
 }
 
-/** One of a process. Both reject with the signal's reason when it aborts before the work has begun. */
+/** One of a process. All reject with the signal's reason when it aborts before the work has begun. */
 export class Turns {
+  readonly #beginning = new FairQueue({ places: 1 });
   readonly #thread = new FairQueue({ places: 1 });
   readonly #lookUps = new FairQueue({ places: lookUpsAtOnce });
+  readonly #load = new ThreadLoad();
+  /** When the last piece of work began. */
+  #begunMs = 0;
   readonly #shortCalls: ShortCalls;
 
   constructor(shortCalls: ShortCalls) {
     this.#shortCalls = shortCalls;
   }
 
+  /**
+   * Resolves when a piece of work may begin that will take many rounds of the event loop, and of the database: a chunk, a batch, a long page.
+   * While short calls of others wait and the thread is busy, it steps back before each; `othersWait` when they still do.
+   */
+  async begin(tenantId: string, signal: AbortSignal): Promise<{ othersWait: boolean }> {
+    return this.#run(this.#beginning, tenantId, signal, async () => {
+      const startMs = performance.now();
+      for (;;) {
+        const nowMs = performance.now();
+        const othersWait = this.#shortCalls.othersAreWaiting(tenantId);
+        const isTime = nowMs >= startMs + stepBackMs || (nowMs >= this.#begunMs + apartMs && !this.#load.isHigh());
+        if (!othersWait || isTime) {
+          this.#begunMs = nowMs;
+          return { othersWait };
+        }
+        await delay(lookAgainMs);
+      }
+    });
+  }
+
   /** Runs what computes for some milliseconds. Before each, the event loop comes round: what has arrived is read, and answered if it is short. */
   async compute<T>(tenantId: string, signal: AbortSignal, work: () => T): Promise<T> {
     return this.#run(this.#thread, tenantId, signal, async () => {
       await nextRound();
-      await this.#stepBack(tenantId);
       return work();
     });
   }
 
   /** Runs what waits for a short transaction. */
   async lookUp<T>(tenantId: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return this.#run(this.#lookUps, tenantId, signal, async () => {
-      await this.#stepBack(tenantId);
-      return work();
-    });
-  }
-
-  async #stepBack(tenantId: string): Promise<void> {
-    const untilMs = performance.now() + stepBackMs;
-    while (this.#shortCalls.othersAreWaiting(tenantId) && performance.now() < untilMs) await delay(lookAgainMs);
+    return this.#run(this.#lookUps, tenantId, signal, work);
   }
 
   async #run<T>(queue: FairQueue, tenantId: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
@@ -60,5 +79,26 @@ export class Turns {
     } finally {
       giveBack();
     }
+  }
+}
+
+/** How busy the event loop was of late. */
+class ThreadLoad {
+  #since = performance.eventLoopUtilization();
+  #lookedMs = performance.now();
+  /** Of the time since the start, as its share, the latest counting most. */
+  #mean = 0;
+
+  isHigh(): boolean {
+    const nowMs = performance.now();
+    const forMs = nowMs - this.#lookedMs;
+    if (forMs >= lookAgainMs) {
+      const now = performance.eventLoopUtilization();
+      const { utilization } = performance.eventLoopUtilization(now, this.#since);
+      this.#mean += (utilization - this.#mean) * (1 - Math.exp(-forMs / loadMs));
+      this.#since = now;
+      this.#lookedMs = nowMs;
+    }
+    return this.#mean >= highLoad;
   }
 }

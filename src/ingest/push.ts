@@ -141,7 +141,7 @@ class PushStream implements HeldByStream {
     this.#ended.abort(error);
   }
 
-  /** The next message; or "old" when the gathering segment should be committed without waiting for more. */
+  /** What comes `next`; or "old" when the gathering segment should be committed without waiting for more. */
   async untilNext<T>(next: Promise<T>): Promise<T | "old"> {
     const segment = this.#gathering;
     if (!segment || segment.openDirectory) return this.#failure.unlessFailed(next);
@@ -159,6 +159,8 @@ class PushStream implements HeldByStream {
   /** Takes a chunk into the gathering segment; waits while the database is behind, and while it is others' turn. */
   async take(bytes: Uint8Array): Promise<void> {
     const { share } = this.#writer;
+    const begun = this.#context.tenantTurns.begin(share.tenantId, this.#ended.signal);
+    while ((await this.untilNext(begun)) === "old") await this.cut();
     const chunk = await this.#compute(() => readChunk(bytes));
     if (chunk.chunkNo < this.#nextChunkNo) {
       this.repeatedChunks += 1n;

@@ -16,27 +16,3 @@ export async function findDirectory(client: ClientBase, tenantId: string, share:
   );
   return rows[0];
 }
-
-/** Ids of a directory and of all below it; undefined when they are more than `most`. */
-export async function listSubtree(client: ClientBase, tenantId: string, dirId: bigint, most: number): Promise<bigint[] | undefined> {
-  const { rows } = await client.query<{ dir_id: bigint }>(
-    `WITH RECURSIVE below AS (
-       SELECT tenant_id, dir_id FROM dir WHERE tenant_id = $1 AND dir_id = $2
-       UNION ALL
-       SELECT d.tenant_id, d.dir_id FROM below b JOIN dir d ON d.tenant_id = b.tenant_id AND d.parent_dir_id = b.dir_id WHERE d.tenant_id = $1
-     )
-     SELECT dir_id FROM below LIMIT $3`,
-    [tenantId, dirId, most + 1],
-  );
-  return rows.length > most ? undefined : rows.map((row) => row.dir_id);
-}
-
-/** Ids of all directories of a share; undefined when they are more than `most`. */
-export async function listDirectories(client: ClientBase, tenantId: string, shareId: bigint, most: number): Promise<bigint[] | undefined> {
-  const { rows } = await client.query<{ dir_id: bigint }>("SELECT dir_id FROM dir WHERE tenant_id = $1 AND share_id = $2 LIMIT $3", [
-    tenantId,
-    shareId,
-    most + 1,
-  ]);
-  return rows.length > most ? undefined : rows.map((row) => row.dir_id);
-}

@@ -5,7 +5,7 @@ import { DomainError } from "../errors.js";
 import { parseSharePath } from "../paths.js";
 import { requireShare, type Share } from "../tenancy/shares.js";
 import type { CurrentFile } from "./current-file.js";
-import { findDirectory, listDirectories, listSubtree } from "./directories.js";
+import { findDirectory } from "./directories.js";
 
 /** Up to so many directories are looked up one by one. */
 const directoriesByIdAtMost = 10_000;
@@ -46,27 +46,17 @@ export async function listFiles(
 ): Promise<FilePage> {
   return readTenant(pool, tenantId, async (client) => {
     const share = await requireShare(client, tenantId, shareName);
-    const place = await findPlace(client, tenantId, share, parseSharePath(share.src_type, filter.dirPath));
-    const values = commonValues(tenantId, share, filter, afterId, limit);
-    const { dirIds } = place;
+    const root = await findRoot(client, tenantId, share, parseSharePath(share.src_type, filter.dirPath));
+    const values = [...commonValues(tenantId, share, filter, afterId, limit), root];
     // Missing files are in no index by directory.
-    const few = dirIds !== undefined && !filter.includeMissing && (await isFew(client, tenantId, dirIds, limit));
-    return { share, files: few ? await listByDirectories(client, values, dirIds) : await listByWalk(client, values, place.rootDirId) };
+    const few = !filter.includeMissing && (await isFew(client, tenantId, share, root, limit));
+    return { share, files: await (few ? listByDirectories : listByWalk)(client, values) };
   });
 }
 
-/** Where to look. */
-interface Place {
-  /** All directories there, when they are few. */
-  dirIds: bigint[] | undefined;
-  /** The uppermost of them; undefined for the whole share. */
-  rootDirId: bigint | undefined;
-}
-
-async function findPlace(client: ClientBase, tenantId: string, share: Share, dirPath: string): Promise<Place> {
-  if (dirPath === "/") {
-    return { dirIds: await listDirectories(client, tenantId, share.share_id, directoriesByIdAtMost), rootDirId: undefined };
-  }
+/** The directory to look in and below; null for the whole share. */
+async function findRoot(client: ClientBase, tenantId: string, share: Share, dirPath: string): Promise<bigint | null> {
+  if (dirPath === "/") return null;
   const dir = await findDirectory(client, tenantId, share, dirPath);
   if (dir === undefined) {
     throw new DomainError("NOT_FOUND", `The share ${JSON.stringify(share.share_name)} has no directory ${JSON.stringify(dirPath)}.`, {
@@ -74,34 +64,53 @@ async function findPlace(client: ClientBase, tenantId: string, share: Share, dir
       metadata: { dir_path: dirPath },
     });
   }
-  return { dirIds: await listSubtree(client, tenantId, dir.dir_id, directoriesByIdAtMost), rootDirId: dir.dir_id };
+  return dir.dir_id;
 }
+
+/** `below`: the subtree of a directory, of tenant $1, whose id is the parameter `root`. */
+const subtree = (root: string) => `RECURSIVE below AS (
+  SELECT tenant_id, dir_id FROM dir WHERE tenant_id = $1 AND dir_id = ${root}
+  UNION ALL
+  SELECT n.tenant_id, n.dir_id FROM below b JOIN dir n ON n.tenant_id = b.tenant_id AND n.parent_dir_id = b.dir_id WHERE n.tenant_id = $1
+)`;
+
+/** `place`: the directories where files are looked for, of share $2; one more than may be looked up one by one, if they are more. */
+const place = (root: string) => `${subtree(root)}, place AS MATERIALIZED (
+  SELECT dir_id FROM below
+  UNION ALL
+  SELECT dir_id FROM dir WHERE ${root}::bigint IS NULL AND tenant_id = $1 AND share_id = $2
+  LIMIT ${directoriesByIdAtMost + 1}
+)`;
 
 /**
  * Whether to read all files of the directories for each page, and sort them, rather than to go along the primary key and
  * pass over the others. Of F files among N, in pages of L, the one reads F files a page, the other N * L / F. Decided here:
  * without statistics, as during a first scan, the database takes any directory's files for few.
  */
-async function isFew(client: ClientBase, tenantId: string, dirIds: bigint[], limit: number): Promise<boolean> {
-  const { rows: sizes } = await client.query<{ rows: number }>(
-    "SELECT reltuples AS rows FROM pg_class WHERE oid = (SELECT tableoid FROM file_current WHERE tenant_id = $1 LIMIT 1)",
-    [tenantId],
+async function isFew(client: ClientBase, tenantId: string, share: Share, root: bigint | null, limit: number): Promise<boolean> {
+  const { rows } = await client.query<{ few: boolean }>(
+    `WITH ${place("$3")}
+     SELECT (SELECT count(*) FROM place) <= ${directoriesByIdAtMost} AND NOT EXISTS (
+       SELECT FROM place CROSS JOIN LATERAL (
+         SELECT FROM file_current c WHERE c.tenant_id = $1 AND c.dir_id = place.dir_id AND c.missing_since_scan_id IS NULL OFFSET 0
+       ) live
+       OFFSET (
+         SELECT greatest(${filesSortedAtLeast}, coalesce(sqrt(greatest(0, (
+           SELECT reltuples FROM pg_class WHERE oid = (SELECT tableoid FROM file_current WHERE tenant_id = $1 LIMIT 1)
+         )) * $4), 0))::bigint
+       ) LIMIT 1
+     ) AS few`,
+    [tenantId, share.share_id, root, limit],
   );
-  const most = Math.max(filesSortedAtLeast, Math.floor(Math.sqrt(Math.max(0, sizes[0]?.rows ?? 0) * limit)));
-  const { rowCount } = await client.query(
-    `SELECT FROM unnest($2::bigint[]) AS place (dir_id) CROSS JOIN LATERAL (
-       SELECT FROM file_current c WHERE c.tenant_id = $1 AND c.dir_id = place.dir_id AND c.missing_since_scan_id IS NULL OFFSET 0
-     ) live OFFSET $3 LIMIT 1`,
-    [tenantId, dirIds, most],
-  );
-  return rowCount === 0;
+  return rows[0]?.few === true;
 }
 
 /** All files of the directories, by the index of live names. */
-async function listByDirectories(client: ClientBase, values: unknown[], dirIds: bigint[]): Promise<CurrentFile[]> {
+async function listByDirectories(client: ClientBase, values: unknown[]): Promise<CurrentFile[]> {
   const { rows } = await client.query<CurrentFile>(
-    `SELECT page.*, d.dir_path FROM (
-       SELECT live.* FROM unnest($11::bigint[]) AS place (dir_id) CROSS JOIN LATERAL (
+    `WITH ${place("$11")}
+     SELECT page.*, d.dir_path FROM (
+       SELECT live.* FROM place CROSS JOIN LATERAL (
          SELECT c.tenant_id, c.dir_id, c.file_current_id, c.name, c.file_extension, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix,
            c.ctime_unix, c.link_count, c.owner, c.frn, c.file_hash, c.last_accessed_source, c.missing_since_scan_id, c.metadata_complete
          FROM file_current c
@@ -114,7 +123,7 @@ async function listByDirectories(client: ClientBase, values: unknown[], dirIds: 
        ) live ORDER BY live.file_current_id LIMIT $4
      ) page JOIN dir d ON d.tenant_id = page.tenant_id AND d.dir_id = page.dir_id
      WHERE d.tenant_id = $1 ORDER BY page.file_current_id`,
-    [...values, dirIds],
+    values,
   );
   return rows;
 }
@@ -123,7 +132,7 @@ async function listByDirectories(client: ClientBase, values: unknown[], dirIds: 
  * Along the primary key, whatever the database thinks of sorting. The OR keeps the subtree a hash that is looked up, so
  * that the key's order holds; the directories are joined to the page alone.
  */
-async function listByWalk(client: ClientBase, values: unknown[], rootDirId: bigint | undefined): Promise<CurrentFile[]> {
+async function listByWalk(client: ClientBase, values: unknown[]): Promise<CurrentFile[]> {
   await client.query("SET LOCAL enable_sort = off");
   const { rows } = await client.query<CurrentFile>(
     `SELECT page.*, d.dir_path FROM (
@@ -134,22 +143,16 @@ async function listByWalk(client: ClientBase, values: unknown[], rootDirId: bigi
          AND ($5::bigint IS NULL OR c.size_bytes >= $5) AND ($6::bigint IS NULL OR c.size_bytes <= $6)
          AND ($7::bigint IS NULL OR c.atime_unix < $7) AND ($8::bigint IS NULL OR c.mtime_unix < $8)
          AND ($9 = '' OR c.file_extension = $9) AND ($10 OR c.missing_since_scan_id IS NULL)
-         AND ($11::bigint IS NULL OR c.dir_id IN (
-           WITH RECURSIVE below AS (
-             SELECT tenant_id, dir_id FROM dir WHERE tenant_id = $1 AND dir_id = $11
-             UNION ALL
-             SELECT n.tenant_id, n.dir_id FROM below b JOIN dir n ON n.tenant_id = b.tenant_id AND n.parent_dir_id = b.dir_id WHERE n.tenant_id = $1
-           )
-           SELECT dir_id FROM below))
+         AND ($11::bigint IS NULL OR c.dir_id IN (WITH ${subtree("$11")} SELECT dir_id FROM below))
        ORDER BY c.file_current_id LIMIT $4
      ) page JOIN dir d ON d.tenant_id = page.tenant_id AND d.dir_id = page.dir_id
      WHERE d.tenant_id = $1 ORDER BY page.file_current_id`,
-    [...values, rootDirId ?? null],
+    values,
   );
   return rows;
 }
 
-/** $1 to $10 of both statements. */
+/** $1 to $10 of both statements; $11 is the root. */
 function commonValues(tenantId: string, share: Share, filter: FileFilter, afterId: bigint, limit: number): unknown[] {
   return [
     tenantId,

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { seededRandom } from "../../test/support/random.js";
 import { type CallKind, OpenCalls, type Place } from "./open-calls.js";
 
@@ -33,11 +33,25 @@ test("whatever is taken and given back, no group and no kind has more than its l
   }
 });
 
-test("only young unary calls of others count as waiting", () => {
-  const calls = new OpenCalls(limits);
-  calls.take("stream", "a");
-  const own = calls.take("unary", "b");
-  expect([calls.othersAreWaiting("b"), calls.othersAreWaiting("c")]).toEqual([false, true]);
-  own.letGo();
-  expect(calls.othersAreWaiting("c")).toBe(false);
+test("only young unary calls of others that have fewer calls open count as waiting, and those that ended just now", () => {
+  vi.useFakeTimers();
+  try {
+    const calls = new OpenCalls(limits);
+    calls.take("stream", "a");
+    const own = calls.take("unary", "b");
+    // c has none, a and b have one each.
+    expect(["a", "b", "c"].map((group) => calls.othersAreWaiting(group))).toEqual([false, false, false]);
+    calls.take("stream", "a");
+    expect(["a", "b"].map((group) => calls.othersAreWaiting(group))).toEqual([true, false]);
+    own.letGo();
+    expect(calls.othersAreWaiting("a")).toBe(true);
+    vi.advanceTimersByTime(100);
+    expect(calls.othersAreWaiting("a")).toBe(false);
+    calls.take("unary", "b");
+    expect(calls.othersAreWaiting("a")).toBe(true);
+    vi.advanceTimersByTime(1100);
+    expect(calls.othersAreWaiting("a")).toBe(false);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -35,27 +35,36 @@ const plural: Record<CallKind, string> = { stream: "streams", unary: "unary call
 
 /** A unary call that is younger is short until it shows otherwise: the end of a scan takes minutes, and nobody has to wait for that. */
 const shortMs = 1000;
+/** Whoever makes one call after the other has the next ready so soon. */
+const lingerMs = 50;
 
 export class OpenCalls {
   readonly #limits: Record<CallKind, CallLimits>;
   readonly #total: Record<CallKind, number> = { stream: 0, unary: 0 };
   /** By kind and group; those that have none are forgotten. */
   readonly #ofGroup = new Map<string, number>();
-  /** The groups of the unary calls that are young, in the order in which they began. */
+  /** The groups of the unary calls that are young, or have just ended. */
   readonly #young = new Set<{ group: string; untilMs: number }>();
 
   constructor(limits: Record<CallKind, CallLimits>) {
     this.#limits = limits;
   }
 
-  /** Whether unary calls of other groups are under way that are likely to be short. */
+  /** Whether unary calls are under way, or were just now, that are likely to be short, of other groups that have fewer calls open than this one. */
   othersAreWaiting(group: string): boolean {
-    const nowMs = performance.now();
-    for (const call of this.#young) {
-      if (call.untilMs < nowMs) this.#young.delete(call);
-      else if (call.group !== group) return true;
-    }
+    this.#forgetOld();
+    const own = this.#open(group);
+    for (const call of this.#young) if (call.group !== group && this.#open(call.group) < own) return true;
     return false;
+  }
+
+  #forgetOld(): void {
+    const nowMs = performance.now();
+    for (const call of this.#young) if (call.untilMs < nowMs) this.#young.delete(call);
+  }
+
+  #open(group: string): number {
+    return (this.#ofGroup.get(`stream ${group}`) ?? 0) + (this.#ofGroup.get(`unary ${group}`) ?? 0);
   }
 
   /** Throws RESOURCE_EXHAUSTED. */
@@ -68,10 +77,13 @@ export class OpenCalls {
     this.#ofGroup.set(key, held + 1);
     this.#total[kind] += 1;
     const call = { group, untilMs: performance.now() + shortMs };
-    if (kind === "unary") this.#young.add(call);
+    if (kind === "unary") {
+      this.#forgetOld();
+      this.#young.add(call);
+    }
     return new Place(() => {
       this.#total[kind] -= 1;
-      this.#young.delete(call);
+      call.untilMs = Math.min(call.untilMs, performance.now() + lingerMs);
       const left = (this.#ofGroup.get(key) as number) - 1;
       if (left === 0) this.#ofGroup.delete(key);
       else this.#ofGroup.set(key, left);

@@ -30,7 +30,10 @@ export function auditService(deps: ServerDeps, context: AuditContext & { tenantT
     async pushAudit(messages, call) {
       const known = caller(call);
       const { tenantId } = known;
-      const inTurn = (read: () => Batch) => context.tenantTurns.compute(tenantId, call.signal, read);
+      const inTurn = async (read: () => Batch) => {
+        await context.tenantTurns.begin(tenantId, call.signal);
+        return context.tenantTurns.compute(tenantId, call.signal, read);
+      };
       const counts = await pushAudit(observed(context, log, known), tenantId, received(messages, inTurn));
       return { counts: Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, BigInt(value)])) };
     },

@@ -2,6 +2,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { DomainError } from "../errors.js";
+import type { Turns } from "../fairness/turns.js";
 import { FileChange, type FileDifferenceSchema, type FileInfo, FileInfoSchema, type FileService } from "../gen/frostline/v1/file_pb.js";
 import { type FileDifference, streamDiff } from "../history/diff.js";
 import type { FileVersion } from "../history/file-version.js";
@@ -17,16 +18,23 @@ import { countThatFit, decodePageToken, encodePageToken, pageSize, pageTokenNumb
 const defaultPageSize = 1000;
 const maxPageSize = 10_000;
 const filesPerMessage = 500;
+/** Up to so many files are read and written in a few ms; a page of ten thousand would have everybody wait for a tenth of a second. */
+const shortPage = 100;
+/** A page may have fewer files than were asked for. */
+const pageWhileOthersWait = 500;
 
-export function fileService({ pool, config, shutdownSignal }: ServerDeps): ServiceImpl<typeof FileService> {
+export function fileService({ pool, config, shutdownSignal }: ServerDeps, turns: Turns): ServiceImpl<typeof FileService> {
   // A stream holds a connection for as long as its client reads: half of them stay for everything else.
   const streams = createSlots(Math.max(1, Math.floor(config.queryPoolMax / 2)));
   return {
     async listFiles(request, context) {
-      const limit = pageSize(request.pageSize, defaultPageSize, maxPageSize);
+      const wanted = pageSize(request.pageSize, defaultPageSize, maxPageSize);
       const [after = "0"] = decodePageToken(request.pageToken, 1) ?? [];
       const filter = request.filter ?? { dirPath: "", fileExtension: "", includeMissing: false };
-      const { share, files } = await listFiles(pool, caller(context).tenantId, request.shareName, filter, pageTokenNumber(after), limit);
+      const { tenantId } = caller(context);
+      const { othersWait } = wanted > shortPage ? await turns.begin(tenantId, context.signal) : { othersWait: false };
+      const limit = othersWait ? Math.min(wanted, pageWhileOthersWait) : wanted;
+      const { share, files } = await listFiles(pool, tenantId, request.shareName, filter, pageTokenNumber(after), limit);
       const page = files.slice(0, countThatFit(files, limit));
       const last = page.at(-1);
       const isLast = page.length === files.length && files.length < limit;

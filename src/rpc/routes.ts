@@ -63,11 +63,12 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
   const { pool, ingestPools, config, metrics, drainSignal } = deps;
   // Scans and audit events share the connections that merge: so many work at once, whichever they are.
   const connections = new MeteredConnections(ingestPools, config.ingestPoolMax, metrics);
+  const tenantTurns = new Turns(deps.openCalls);
   const ingest = {
     pool,
     connections,
     dirIds: new DirIds(),
-    tenantTurns: new Turns(deps.openCalls),
+    tenantTurns,
     openStreams: { count: 0 },
     observer: metrics.ingest,
     drainSignal,
@@ -82,7 +83,7 @@ export function registerServices(router: ConnectRouter, deps: ServerDeps): void 
       prefetchIsAccess: config.prefetchIsAccess,
     }),
   );
-  router.service(FileService, fileService(deps));
+  router.service(FileService, fileService(deps, tenantTurns));
   router.service(RuleService, ruleService(deps));
   router.service(PlannerService, plannerService(deps));
   router.service(TierService, tierService(deps, stillMatches));

@@ -35,7 +35,10 @@ export interface AdmissionOptions {
   metrics: Metrics;
 }
 
-/** A refusal is work as well, and whoever does not wait before it tries again is made to. */
+/**
+ * A refusal is work as well, and whoever does not wait before it tries again is made to: from so long to twice as long, since those
+ * that were refused together would else come back together.
+ */
 const refusedAfterMs = 500;
 
 export type Admit = (handler: UniversalHandler, request: UniversalServerRequest) => Promise<Admission>;
@@ -51,7 +54,7 @@ export function admit({ identify, openCalls }: Pick<AdmissionOptions, "identify"
       const kind = method.methodKind === "unary" ? "unary" : "stream";
       return { caller, place: openCalls.take(kind, caller?.tenantId ?? `address ${address}`), error: undefined };
     } catch (error) {
-      if (error instanceof DomainError && error.code === "RESOURCE_EXHAUSTED") await delay(refusedAfterMs);
+      if (error instanceof DomainError && error.code === "RESOURCE_EXHAUSTED") await delay(refusedAfterMs * (1 + Math.random()));
       return { caller: undefined, place: undefined, error };
     }
   };

@@ -22,25 +22,34 @@ function database() {
 /** Lets promises that are settled be heard. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("calls that come while a key is looked up share the next look-up, which begins after they came", async () => {
+test("two look-ups of a key run at once; calls that come meanwhile share the next, which begins after they came", async () => {
   const { pool, answers } = database();
   const lookups = new KeyLookups(pool);
   const key = secret();
-  const first = lookups.find(key, true);
+  const first = [lookups.find(key, true), lookups.find(key, true)];
   await settled();
   const others = Array.from({ length: 50 }, () => lookups.find(key, true));
   await settled();
-  expect(answers).toHaveLength(1);
-  answers[0]?.();
-  expect((await first)?.callerId).toBe("0");
-  await settled();
   expect(answers).toHaveLength(2);
   answers[1]?.();
-  expect(new Set((await Promise.all(others)).map((caller) => caller?.callerId))).toEqual(new Set(["1"]));
-  // Nothing is kept.
-  void lookups.find(key, true);
+  expect((await first[1])?.callerId).toBe("1");
   await settled();
   expect(answers).toHaveLength(3);
+  // The shared one has begun before this call came.
+  const late = lookups.find(key, true);
+  answers[2]?.();
+  expect(new Set((await Promise.all(others)).map((caller) => caller?.callerId))).toEqual(new Set(["2"]));
+  await settled();
+  expect(answers).toHaveLength(4);
+  answers[0]?.();
+  answers[3]?.();
+  expect([(await first[0])?.callerId, (await late)?.callerId]).toEqual(["0", "3"]);
+  await settled();
+  // Nothing is kept.
+  void lookups.find(key, true);
+  void lookups.find(key, true);
+  await settled();
+  expect(answers).toHaveLength(6);
 });
 
 test("a key that was good is looked up at once, however many are guessed", async () => {

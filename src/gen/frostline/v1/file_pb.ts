@@ -213,11 +213,15 @@ export const FileFilterSchema: GenMessage<FileFilter> = /*@__PURE__*/
  */
 export type ListFilesResponse = Message<"frostline.v1.ListFilesResponse"> & {
   /**
+   * Fewer than were asked for do not mean that there are no more.
+   *
    * @generated from field: repeated frostline.v1.FileInfo files = 1;
    */
   files: FileInfo[];
 
   /**
+   * Empty with the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
