@@ -57,7 +57,7 @@ export interface FuzzWorld {
   close(): Promise<void>;
 }
 
-const atOnce = 16;
+const atOnce = 32;
 
 export async function openFuzzWorld(): Promise<FuzzWorld> {
   const masterKey = await webhookSurroundings([]);
