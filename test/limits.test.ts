@@ -243,12 +243,13 @@ async function whileSharesAreLocked(work: () => Promise<void>): Promise<void> {
   });
 }
 
-/** Statements of calls that wait for a lock. */
+/** Statements of ListShares that wait for a lock; background jobs read shares as well. */
 async function waitingStatements(): Promise<number> {
   return withClient(database.superuserUrl, async (client) => {
     const { rows } = await client.query<{ waiting: number }>(
       `SELECT count(*)::integer AS waiting FROM pg_stat_activity
-       WHERE datname = current_database() AND application_name = 'frostline' AND wait_event_type = 'Lock'`,
+       WHERE datname = current_database() AND application_name = 'frostline' AND wait_event_type = 'Lock'
+         AND query LIKE '%FROM share WHERE tenant_id = $1 ORDER BY share_name'`,
     );
     return rows[0]?.waiting as number;
   });

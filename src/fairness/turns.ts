@@ -25,18 +25,25 @@ export interface ShortCalls {
   othersAreWaiting(tenantId: string): boolean;
 }
 
+/** What is known of the thread. */
+export interface Load {
+  isHigh(): boolean;
+}
+
 /** One of a process. All reject with the signal's reason when it aborts before the work has begun. */
 export class Turns {
-  readonly #beginning = new FairQueue({ places: 1 });
+  /** Those of a tenant one after the other, whatever others do. */
+  readonly #beginning = new FairQueue({ places: Number.POSITIVE_INFINITY, groupAtMost: 1 });
   readonly #thread = new FairQueue({ places: 1 });
   readonly #lookUps = new FairQueue({ places: lookUpsAtOnce });
-  readonly #load = new ThreadLoad();
+  readonly #load: Load;
   /** When the last piece of work began. */
   #begunMs = 0;
   readonly #shortCalls: ShortCalls;
 
-  constructor(shortCalls: ShortCalls) {
+  constructor(shortCalls: ShortCalls, load: Load = new ThreadLoad()) {
     this.#shortCalls = shortCalls;
+    this.#load = load;
   }
 
   /**
@@ -83,7 +90,7 @@ export class Turns {
 }
 
 /** How busy the event loop was of late. */
-class ThreadLoad {
+class ThreadLoad implements Load {
   #since = performance.eventLoopUtilization();
   #lookedMs = performance.now();
   /** Of the time since the start, as its share, the latest counting most. */

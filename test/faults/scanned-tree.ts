@@ -101,8 +101,18 @@ export class ScannedTree {
 
   async #files(): Promise<string[]> {
     const client = createClient({ server: this.#at.servers, key: this.#at.tenant.keys.reader });
-    const { files } = await client.unary(FileService.method.listFiles, { shareName, pageSize: 10_000 }).finally(client.close);
-    return files.map(lineOf);
+    try {
+      const lines: string[] = [];
+      let pageToken = "";
+      do {
+        const page = await client.unary(FileService.method.listFiles, { shareName, pageSize: 10_000, pageToken });
+        lines.push(...page.files.map(lineOf));
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
+      return lines;
+    } finally {
+      client.close();
+    }
   }
 }
 
