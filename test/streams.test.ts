@@ -5,6 +5,8 @@ import { createClient } from "../src/agent/client.js";
 import { toRpcError } from "../src/agent/rpc-error.js";
 import { ScanService, ScanStatus } from "../src/gen/frostline/v1/scan_pb.js";
 import { SourceType } from "../src/gen/frostline/v1/share_pb.js";
+import { segmentFiles } from "../src/ingest/limits.js";
+import { withClient } from "./support/postgres.js";
 import { seededRandom } from "./support/random.js";
 import { startTestServer } from "./support/server.js";
 import { chunk, file, listing, openStreams, type PushRequest, type Streams } from "./support/streams.js";
@@ -299,4 +301,35 @@ describe("bytes that are no message", () => {
       if (error !== undefined) expect(error).toMatchObject({ code: expect.stringMatching(/^(INVALID_ARGUMENT|OUT_OF_RANGE)$/) });
     }
   });
+});
+
+test("while nothing can be merged two segments of a stream are on their way, and no third is begun", { timeout: 60_000 }, async () => {
+  const { shareName, scanId } = await newScan();
+  // Each of them is a segment.
+  const chunks = Array.from({ length: 5 }, (_, no) =>
+    chunk(no, [
+      listing(
+        `/d${no}`,
+        Array.from({ length: segmentFiles }, (_, n) => file(`f${n}`, 1n)),
+      ),
+    ]),
+  );
+  const inFlight = async () => Number(/^frostline_segments_in_flight (\d+)/m.exec((await streams.server.metrics.read()).text)?.[1]);
+  let pushed: Promise<unknown> | undefined;
+  await withClient(streams.server.database.superuserUrl, async (holder) => {
+    await holder.query("BEGIN");
+    await holder.query("SELECT pg_advisory_xact_lock(hashtextextended('share ' || share_id, 0)) FROM share WHERE share_name = $1", [
+      shareName,
+    ]);
+    pushed = streams.push(scanId, chunks);
+    await expect.poll(inFlight, { timeout: 30_000 }).toBe(2);
+    // Time enough to read the others: each answer comes after what the server does meanwhile.
+    for (let n = 0; n < 100; n++) {
+      await streams.get(scanId);
+      expect(await inFlight()).toBe(2);
+    }
+    await holder.query("ROLLBACK");
+  });
+  await pushed;
+  expect(await streams.finish(scanId, { main: 5n })).toMatchObject({ counts: { files: BigInt(5 * segmentFiles) } });
 });

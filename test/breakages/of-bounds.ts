@@ -12,8 +12,8 @@ export const ofBounds: Breakage[] = [
       },
     ],
     caughtBy: {
-      file: "test/backpressure.test.ts",
-      title: "holds the agents back, fills no memory, breaks no stream, and every scan is whole afterwards",
+      file: "test/streams.test.ts",
+      title: "while nothing can be merged two segments of a stream are on their way, and no third is begun",
     },
   },
   {
