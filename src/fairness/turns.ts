@@ -11,7 +11,7 @@ const lookUpsAtOnce = 4;
 
 /** So long a tenant steps back, at the most, before each piece of its work. */
 const stepBackMs = 100;
-/** ... and so long at least after the last one: several that begin together are a wait for everybody else. */
+/** Before that, and while the thread has time, so long after the last one: several that begin together are a wait for everybody else. */
 const apartMs = 25;
 const lookAgainMs = 5;
 
@@ -22,7 +22,8 @@ const loadMs = 200;
 
 /** What is known of calls that should be answered soon. */
 export interface ShortCalls {
-  othersAreWaiting(tenantId: string): boolean;
+  /** `pieces`: of work that the tenant is about to begin. */
+  othersAreWaiting(tenantId: string, pieces: number): boolean;
 }
 
 /** What is known of the thread. */
@@ -37,6 +38,8 @@ export class Turns {
   readonly #thread = new FairQueue({ places: 1 });
   readonly #lookUps = new FairQueue({ places: lookUpsAtOnce });
   readonly #load: Load;
+  /** That wait for their beginning, by tenant. */
+  readonly #pieces = new Map<string, number>();
   /** When the last piece of work began. */
   #begunMs = 0;
   readonly #shortCalls: ShortCalls;
@@ -51,11 +54,13 @@ export class Turns {
    * While short calls of others wait and the thread is busy, it steps back before each; `othersWait` when they still do.
    */
   async begin(tenantId: string, signal: AbortSignal): Promise<{ othersWait: boolean }> {
-    return this.#run(this.#beginning, tenantId, signal, async () => {
+    this.#pieces.set(tenantId, this.#piecesOf(tenantId) + 1);
+    const begun = this.#run(this.#beginning, tenantId, signal, async () => {
       const startMs = performance.now();
       for (;;) {
+        signal.throwIfAborted();
         const nowMs = performance.now();
-        const othersWait = this.#shortCalls.othersAreWaiting(tenantId);
+        const othersWait = this.#shortCalls.othersAreWaiting(tenantId, this.#piecesOf(tenantId));
         const isTime = nowMs >= startMs + stepBackMs || (nowMs >= this.#begunMs + apartMs && !this.#load.isHigh());
         if (!othersWait || isTime) {
           this.#begunMs = nowMs;
@@ -64,6 +69,15 @@ export class Turns {
         await delay(lookAgainMs);
       }
     });
+    return begun.finally(() => {
+      const left = this.#piecesOf(tenantId) - 1;
+      if (left === 0) this.#pieces.delete(tenantId);
+      else this.#pieces.set(tenantId, left);
+    });
+  }
+
+  #piecesOf(tenantId: string): number {
+    return this.#pieces.get(tenantId) ?? 0;
   }
 
   /** Runs what computes for some milliseconds. Before each, the event loop comes round: what has arrived is read, and answered if it is short. */
@@ -93,7 +107,7 @@ export class Turns {
 class ThreadLoad implements Load {
   #since = performance.eventLoopUtilization();
   #lookedMs = performance.now();
-  /** Of the time since the start, as its share, the latest counting most. */
+  /** Of utilization, the latest counting most. */
   #mean = 0;
 
   isHigh(): boolean {
@@ -102,7 +116,8 @@ class ThreadLoad implements Load {
     if (forMs >= lookAgainMs) {
       const now = performance.eventLoopUtilization();
       const { utilization } = performance.eventLoopUtilization(now, this.#since);
-      this.#mean += (utilization - this.#mean) * (1 - Math.exp(-forMs / loadMs));
+      // Nobody has looked for a while: what was meanwhile is no load of now.
+      this.#mean = forMs > loadMs ? 0 : this.#mean + (utilization - this.#mean) * (1 - Math.exp(-forMs / loadMs));
       this.#since = now;
       this.#lookedMs = nowMs;
     }

@@ -159,8 +159,8 @@ class PushStream implements HeldByStream {
   /** Takes a chunk into the gathering segment; waits while the database is behind, and while it is others' turn. */
   async take(bytes: Uint8Array): Promise<void> {
     const { share } = this.#writer;
-    const begun = this.#context.tenantTurns.begin(share.tenantId, this.#ended.signal);
-    while ((await this.untilNext(begun)) === "old") await this.cut();
+    // A directory that streams into the database holds a connection that others wait for.
+    if (!this.#streaming) await this.#begin(share.tenantId);
     const chunk = await this.#compute(() => readChunk(bytes));
     if (chunk.chunkNo < this.#nextChunkNo) {
       this.repeatedChunks += 1n;
@@ -179,6 +179,12 @@ class PushStream implements HeldByStream {
     } else if (segment.rows.rowCount >= limits.segmentFiles || segment.rows.heldBytes >= most || this.#streaming || this.#isOld(segment)) {
       await this.cut();
     }
+  }
+
+  /** Waits for the tenant's turn; a segment that grows old meanwhile is committed. */
+  async #begin(tenantId: string): Promise<void> {
+    const begun = this.#context.tenantTurns.begin(tenantId, this.#ended.signal);
+    while ((await this.untilNext(begun)) === "old") await this.cut();
   }
 
   #add(chunk: ChunkView, paths: ({ path: string } | { fault: string })[], dirIds: (bigint | undefined)[]): void {

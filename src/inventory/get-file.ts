@@ -35,16 +35,31 @@ async function findFile(
   dirPath: string,
   name: string,
 ): Promise<CurrentFile | undefined> {
+  const place = [tenantId, share.share_id, pathDigest(dirPath, share.case_sensitive)];
+  const file = await readFile(client, place, name);
+  if (file !== undefined || share.case_sensitive) return file;
+  // The names alone: a pattern may fit all of a large directory.
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT c.name FROM dir d JOIN file_current c ON c.tenant_id = d.tenant_id AND c.dir_id = d.dir_id
+     WHERE d.tenant_id = $1 AND c.tenant_id = $1 AND d.share_id = $2 AND d.path_digest = $3 AND c.missing_since_scan_id IS NULL
+       AND lower(c.name) LIKE $4
+     ORDER BY c.name`,
+    [...place, foldedPattern(name)],
+  );
+  const stored = rows.find((row) => foldCase(row.name) === foldCase(name))?.name;
+  return stored === undefined ? undefined : readFile(client, place, stored);
+}
+
+/** `place`: tenant, share, digest of the directory's path. */
+async function readFile(client: ClientBase, place: unknown[], name: string): Promise<CurrentFile | undefined> {
   const { rows } = await client.query<CurrentFile>(
     `SELECT c.file_current_id, d.dir_path, c.name, c.file_extension, c.size_bytes, c.allocated_bytes, c.atime_unix, c.mtime_unix, c.ctime_unix,
        c.link_count, c.owner, c.frn, c.file_hash, c.last_accessed_source, c.missing_since_scan_id, c.metadata_complete
      FROM dir d JOIN file_current c ON c.tenant_id = d.tenant_id AND c.dir_id = d.dir_id
-     WHERE d.tenant_id = $1 AND c.tenant_id = $1 AND d.share_id = $2 AND d.path_digest = $3 AND c.missing_since_scan_id IS NULL
-       AND ${share.case_sensitive ? "c.name = $4 AND $5::text IS NULL" : "lower(c.name) LIKE $5"}
-     ORDER BY c.name = $4 DESC, c.name`,
-    [tenantId, share.share_id, pathDigest(dirPath, share.case_sensitive), name, share.case_sensitive ? null : foldedPattern(name)],
+     WHERE d.tenant_id = $1 AND c.tenant_id = $1 AND d.share_id = $2 AND d.path_digest = $3 AND c.name = $4 AND c.missing_since_scan_id IS NULL`,
+    [...place, name],
   );
-  return share.case_sensitive ? rows[0] : rows.find((row) => foldCase(row.name) === foldCase(name));
+  return rows[0];
 }
 
 /**

@@ -74,12 +74,12 @@ const subtree = (root: string) => `RECURSIVE below AS (
   SELECT n.tenant_id, n.dir_id FROM below b JOIN dir n ON n.tenant_id = b.tenant_id AND n.parent_dir_id = b.dir_id WHERE n.tenant_id = $1
 )`;
 
-/** `place`: the directories where files are looked for, of share $2; one more than may be looked up one by one, if they are more. */
-const place = (root: string) => `${subtree(root)}, place AS MATERIALIZED (
+/** `place`: the directories where files are looked for, of share $2; `atMost`: no more than so many of them. */
+const place = (root: string, atMost?: number) => `${subtree(root)}, place AS MATERIALIZED (
   SELECT dir_id FROM below
   UNION ALL
   SELECT dir_id FROM dir WHERE ${root}::bigint IS NULL AND tenant_id = $1 AND share_id = $2
-  LIMIT ${directoriesByIdAtMost + 1}
+  ${atMost === undefined ? "" : `LIMIT ${atMost}`}
 )`;
 
 /**
@@ -89,7 +89,7 @@ const place = (root: string) => `${subtree(root)}, place AS MATERIALIZED (
  */
 async function isFew(client: ClientBase, tenantId: string, share: Share, root: bigint | null, limit: number): Promise<boolean> {
   const { rows } = await client.query<{ few: boolean }>(
-    `WITH ${place("$3")}
+    `WITH ${place("$3", directoriesByIdAtMost + 1)}
      SELECT (SELECT count(*) FROM place) <= ${directoriesByIdAtMost} AND NOT EXISTS (
        SELECT FROM place CROSS JOIN LATERAL (
          SELECT FROM file_current c WHERE c.tenant_id = $1 AND c.dir_id = place.dir_id AND c.missing_since_scan_id IS NULL OFFSET 0
@@ -105,7 +105,7 @@ async function isFew(client: ClientBase, tenantId: string, share: Share, root: b
   return rows[0]?.few === true;
 }
 
-/** All files of the directories, by the index of live names. */
+/** All files of the directories, by the index of live names: of all there are by now, also where a scan has made more since they were counted. */
 async function listByDirectories(client: ClientBase, values: unknown[]): Promise<CurrentFile[]> {
   const { rows } = await client.query<CurrentFile>(
     `WITH ${place("$11")}

@@ -33,24 +33,26 @@ test("whatever is taken and given back, no group and no kind has more than its l
   }
 });
 
-test("only young unary calls of others that have fewer calls open count as waiting, and those that ended just now", () => {
+test("only young unary calls of tenants with less at work count as waiting, and those that ended just now", () => {
   vi.useFakeTimers();
   try {
     const calls = new OpenCalls(limits);
-    calls.take("stream", "a");
+    // Idle streams are no work.
+    calls.take("stream", "b");
     const own = calls.take("unary", "b");
-    // c has none, a and b have one each.
-    expect(["a", "b", "c"].map((group) => calls.othersAreWaiting(group))).toEqual([false, false, false]);
-    calls.take("stream", "a");
-    expect(["a", "b"].map((group) => calls.othersAreWaiting(group))).toEqual([true, false]);
+    expect([calls.othersAreWaiting("b", 5), calls.othersAreWaiting("a", 0), calls.othersAreWaiting("a", 1)]).toEqual([false, false, false]);
+    expect(calls.othersAreWaiting("a", 2)).toBe(true);
     own.letGo();
-    expect(calls.othersAreWaiting("a")).toBe(true);
+    // Just now it was one.
+    expect([calls.othersAreWaiting("a", 1), calls.othersAreWaiting("a", 2)]).toEqual([false, true]);
     vi.advanceTimersByTime(100);
-    expect(calls.othersAreWaiting("a")).toBe(false);
+    expect(calls.othersAreWaiting("a", 2)).toBe(false);
     calls.take("unary", "b");
-    expect(calls.othersAreWaiting("a")).toBe(true);
+    expect(calls.othersAreWaiting("a", 2)).toBe(true);
     vi.advanceTimersByTime(1100);
-    expect(calls.othersAreWaiting("a")).toBe(false);
+    expect(calls.othersAreWaiting("a", 2)).toBe(false);
+    calls.take("unary", "address of somebody", false);
+    expect(calls.othersAreWaiting("a", 2)).toBe(false);
   } finally {
     vi.useRealTimers();
   }

@@ -50,11 +50,14 @@ export class OpenCalls {
     this.#limits = limits;
   }
 
-  /** Whether unary calls are under way, or were just now, that are likely to be short, of other groups that have fewer calls open than this one. */
-  othersAreWaiting(group: string): boolean {
+  /**
+   * Whether unary calls are under way, or were just now, that are likely to be short, of other tenants that have less at work than this group:
+   * its unary calls and `pieces` of other work. Streams that nobody sends anything on do not count.
+   */
+  othersAreWaiting(group: string, pieces: number): boolean {
     this.#forgetOld();
-    const own = this.#open(group);
-    for (const call of this.#young) if (call.group !== group && this.#open(call.group) < own) return true;
+    const own = pieces + this.#unary(group);
+    for (const call of this.#young) if (call.group !== group && Math.max(1, this.#unary(call.group)) < own) return true;
     return false;
   }
 
@@ -63,12 +66,12 @@ export class OpenCalls {
     for (const call of this.#young) if (call.untilMs < nowMs) this.#young.delete(call);
   }
 
-  #open(group: string): number {
-    return (this.#ofGroup.get(`stream ${group}`) ?? 0) + (this.#ofGroup.get(`unary ${group}`) ?? 0);
+  #unary(group: string): number {
+    return this.#ofGroup.get(`unary ${group}`) ?? 0;
   }
 
-  /** Throws RESOURCE_EXHAUSTED. */
-  take(kind: CallKind, group: string): Place {
+  /** `isTenant`: no other group's calls are waited for. Throws RESOURCE_EXHAUSTED. */
+  take(kind: CallKind, group: string, isTenant = true): Place {
     const key = `${kind} ${group}`;
     const held = this.#ofGroup.get(key) ?? 0;
     const { ofGroup, inTotal } = this.#limits[kind];
@@ -77,7 +80,7 @@ export class OpenCalls {
     this.#ofGroup.set(key, held + 1);
     this.#total[kind] += 1;
     const call = { group, untilMs: performance.now() + shortMs };
-    if (kind === "unary") {
+    if (kind === "unary" && isTenant) {
       this.#forgetOld();
       this.#young.add(call);
     }

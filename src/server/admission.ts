@@ -52,7 +52,8 @@ export function admit({ identify, openCalls }: Pick<AdmissionOptions, "identify"
       const caller = await authorize(method, identify, credentials, certificateRefused);
       assertEncoding(method, header);
       const kind = method.methodKind === "unary" ? "unary" : "stream";
-      return { caller, place: openCalls.take(kind, caller?.tenantId ?? `address ${address}`), error: undefined };
+      const place = openCalls.take(kind, caller?.tenantId ?? `address ${address}`, caller !== undefined);
+      return { caller, place, error: undefined };
     } catch (error) {
       if (error instanceof DomainError && error.code === "RESOURCE_EXHAUSTED") await delay(refusedAfterMs * (1 + Math.random()));
       return { caller: undefined, place: undefined, error };
