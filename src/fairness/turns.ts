@@ -22,8 +22,7 @@ const loadMs = 200;
 
 /** What is known of calls that should be answered soon. */
 export interface ShortCalls {
-  /** `pieces`: of work that the tenant is about to begin. */
-  othersAreWaiting(tenantId: string, pieces: number): boolean;
+  othersAreWaiting(tenantId: string): boolean;
 }
 
 /** What is known of the thread. */
@@ -38,8 +37,6 @@ export class Turns {
   readonly #thread = new FairQueue({ places: 1 });
   readonly #lookUps = new FairQueue({ places: lookUpsAtOnce });
   readonly #load: Load;
-  /** That wait for their beginning, by tenant. */
-  readonly #pieces = new Map<string, number>();
   /** When the last piece of work began. */
   #begunMs = 0;
   readonly #shortCalls: ShortCalls;
@@ -54,13 +51,12 @@ export class Turns {
    * While short calls of others wait and the thread is busy, it steps back before each; `othersWait` when they still do.
    */
   async begin(tenantId: string, signal: AbortSignal): Promise<{ othersWait: boolean }> {
-    this.#pieces.set(tenantId, this.#piecesOf(tenantId) + 1);
-    const begun = this.#run(this.#beginning, tenantId, signal, async () => {
+    return this.#run(this.#beginning, tenantId, signal, async () => {
       const startMs = performance.now();
       for (;;) {
         signal.throwIfAborted();
         const nowMs = performance.now();
-        const othersWait = this.#shortCalls.othersAreWaiting(tenantId, this.#piecesOf(tenantId));
+        const othersWait = this.#shortCalls.othersAreWaiting(tenantId);
         const isTime = nowMs >= startMs + stepBackMs || (nowMs >= this.#begunMs + apartMs && !this.#load.isHigh());
         if (!othersWait || isTime) {
           this.#begunMs = nowMs;
@@ -69,15 +65,6 @@ export class Turns {
         await delay(lookAgainMs);
       }
     });
-    return begun.finally(() => {
-      const left = this.#piecesOf(tenantId) - 1;
-      if (left === 0) this.#pieces.delete(tenantId);
-      else this.#pieces.set(tenantId, left);
-    });
-  }
-
-  #piecesOf(tenantId: string): number {
-    return this.#pieces.get(tenantId) ?? 0;
   }
 
   /** Runs what computes for some milliseconds. Before each, the event loop comes round: what has arrived is read, and answered if it is short. */

@@ -50,14 +50,12 @@ export class OpenCalls {
     this.#limits = limits;
   }
 
-  /**
-   * Whether unary calls are under way, or were just now, that are likely to be short, of other tenants that have less at work than this group:
-   * its unary calls and `pieces` of other work. Streams that nobody sends anything on do not count.
-   */
-  othersAreWaiting(group: string, pieces: number): boolean {
+  /** Whether unary calls are under way, or were just now, that are likely to be short, of other tenants that have fewer calls open than this group. */
+  othersAreWaiting(group: string): boolean {
     this.#forgetOld();
-    const own = pieces + this.#unary(group);
-    for (const call of this.#young) if (call.group !== group && Math.max(1, this.#unary(call.group)) < own) return true;
+    const own = this.#open(group);
+    // One that was just now was open.
+    for (const call of this.#young) if (call.group !== group && Math.max(1, this.#open(call.group)) < own) return true;
     return false;
   }
 
@@ -66,8 +64,8 @@ export class OpenCalls {
     for (const call of this.#young) if (call.untilMs < nowMs) this.#young.delete(call);
   }
 
-  #unary(group: string): number {
-    return this.#ofGroup.get(`unary ${group}`) ?? 0;
+  #open(group: string): number {
+    return (this.#ofGroup.get(`stream ${group}`) ?? 0) + (this.#ofGroup.get(`unary ${group}`) ?? 0);
   }
 
   /** `isTenant`: no other group's calls are waited for. Throws RESOURCE_EXHAUSTED. */
