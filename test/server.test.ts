@@ -5,7 +5,7 @@ import * as net from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createClient } from "../src/agent/client.js";
+import { type Client, createClient } from "../src/agent/client.js";
 import { loadConfig } from "../src/config.js";
 import { PushScanRequestSchema, ScanMode, ScanService } from "../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../src/gen/frostline/v1/share_pb.js";
@@ -206,7 +206,9 @@ test("a stopping server ends open streams as UNAVAILABLE, and is gone well befor
   const stream = rawStream(session, tenant.keys.agent);
   stream.resume();
   stream.write(openMessage(scanId));
-  await expect.poll(() => other.openCalls()).toBe(1);
+  const writers = async (client: Client) => (await client.unary(ScanService.method.getScan, { scanId })).writers.length;
+  // The call before may be open still: the stream is there when its writer is.
+  await expect.poll(() => withKey(tenant.keys.agent, writers, other.address)).toBe(1);
   const startMs = performance.now();
   // It would go on: nobody has ended it.
   const [[trailers]] = await Promise.all([once(stream, "trailers"), other.close()]);
