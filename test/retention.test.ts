@@ -62,6 +62,18 @@ function retentionTests(create: () => Promise<TestDatabase>): void {
     return Number(rows[0]?.n);
   };
 
+  test("of policies set at the same moment one holds", async () => {
+    const shareId = await fixture.createShare("set at once");
+    for (const id of [undefined, shareId]) {
+      await Promise.all(Array.from({ length: 8 }, (_, n) => keep(id, { keepScans: n + 1 })));
+      expect(
+        await fixture.look("SELECT keep_scans IS NOT NULL AS set FROM retention_policy WHERE share_id IS NOT DISTINCT FROM $1", [id]),
+      ).toEqual([{ set: true }]);
+      await keep(id, {});
+    }
+    expect(await fixture.look("SELECT FROM retention_policy")).toEqual([]);
+  });
+
   test("of 30 scans 5 are kept: they read as before, the versions are those predicted, and 10 more rounds do not add to them", async () => {
     const shareId = await fixture.createShare("films");
     const share = new RetainedShare(fixture, "films", seededRandom());

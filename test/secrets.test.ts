@@ -11,7 +11,7 @@ import { WebhookService } from "../src/gen/frostline/v1/webhook_pb.js";
 import { decrypt, encrypt } from "../src/secrets/aead.js";
 import { DataKeys, type SecretPlace } from "../src/secrets/data-keys.js";
 import { ensureMasterKeys, LocalKms } from "../src/secrets/local-kms.js";
-import { rotateDataKey } from "../src/secrets/rotate.js";
+import { rewrapDataKeys, rotateDataKey } from "../src/secrets/rotate.js";
 import { lockTenantKeys } from "../src/secrets/tenant-key.js";
 import { webhookSecrets } from "../src/webhooks/sealed-secrets.js";
 import { violationsOf } from "./support/audited-share.js";
@@ -265,4 +265,24 @@ test("a rotation that breaks off goes on where it was, with no third key", async
   expect(await rotateDataKey(pool, keys, [webhookSecrets], tenant.tenantId)).toBe(3);
   expect(await keyRow(tenant)).toMatchObject({ dek_no: 2, previous_encrypted_dek: null });
   expect(await violationsOf(database)).toEqual([]);
+});
+
+test("a tenant that is erased while other tenants' keys are wrapped anew is passed over", async () => {
+  const { tenantId, code } = await createTestTenant(database);
+  class ErasingKms extends LocalKms {
+    #calls = 0;
+    override async newestRef(): Promise<string> {
+      // The first is before tenants are listed.
+      if (++this.#calls === 2) {
+        await look("DELETE FROM api_key WHERE tenant_id = $1", [tenantId]);
+        await look("DELETE FROM tenant WHERE tenant_id = $1", [tenantId]);
+      }
+      return super.newestRef();
+    }
+  }
+  const keys = new DataKeys(new ErasingKms(await keyFile(masterKeyLine("z"))));
+  const { rewrapped, newest, left, failed } = await rewrapDataKeys(pool, keys, new AbortController().signal);
+  const others = await look("SELECT 1 FROM tenant");
+  expect(failed).not.toContain(code);
+  expect(rewrapped + newest + left + failed.length).toBe(others.length);
 });

@@ -34,15 +34,17 @@ export async function setPolicy(
     throw invalidField("keep_scans", `is ${keepScans}; it must be from 1 to ${scansAtMost}.`);
   }
   if (keepDays !== undefined) assertDays("keep_days", keepDays);
-  await client.query("DELETE FROM retention_policy WHERE tenant_id = $1 AND coalesce(share_id, 0) = coalesce($2::bigint, 0)", [
-    tenantId,
-    shareId,
-  ]);
-  if (keepScans === undefined && keepDays === undefined) return;
-  await client.query("INSERT INTO retention_policy (tenant_id, share_id, keep_scans, keep_days) VALUES ($1, $2, $3, $4)", [
-    tenantId,
-    shareId,
-    keepScans,
-    keepDays,
-  ]);
+  if (keepScans === undefined && keepDays === undefined) {
+    await client.query("DELETE FROM retention_policy WHERE tenant_id = $1 AND coalesce(share_id, 0) = coalesce($2::bigint, 0)", [
+      tenantId,
+      shareId,
+    ]);
+    return;
+  }
+  // Of two that set it at once, the later one's holds.
+  await client.query(
+    `INSERT INTO retention_policy (tenant_id, share_id, keep_scans, keep_days) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (tenant_id, coalesce(share_id, 0)) DO UPDATE SET keep_scans = excluded.keep_scans, keep_days = excluded.keep_days`,
+    [tenantId, shareId, keepScans, keepDays],
+  );
 }

@@ -10,7 +10,7 @@ import { inTenant, readTenant } from "../db/tenant.js";
 import { listTenants } from "../tenancy/tenants.js";
 import { type DataKeys, newTenantKeys } from "./data-keys.js";
 import type { Kms, WrappedKey } from "./kms.js";
-import { lockTenantKeys, readTenantKeys, storeTenantKeys, type TenantKeys } from "./tenant-key.js";
+import { findTenantKeys, lockTenantKeys, readTenantKeys, storeTenantKeys, type TenantKeys } from "./tenant-key.js";
 
 /** Secrets of a transaction. */
 const batchSecrets = 100;
@@ -103,19 +103,23 @@ export async function rewrapDataKeys(pool: Pool, keys: DataKeys, signal: AbortSi
       return "failed" as const;
     });
     if (done === "failed") result.failed.push(code);
-    else result[done] += 1;
+    else if (done !== "erased") result[done] += 1;
   }
   return result;
 }
 
-async function rewrapTenant(pool: Pool, kms: Kms, tenantId: string): Promise<"rewrapped" | "newest"> {
+/** Erased: while those before it had their turns. */
+async function rewrapTenant(pool: Pool, kms: Kms, tenantId: string): Promise<"rewrapped" | "newest" | "erased"> {
   const newestRef = await kms.newestRef();
   const isNewest = ({ no, current, previous }: TenantKeys) =>
     no === 0 || (current.ref === newestRef && (previous === undefined || previous.ref === newestRef));
-  if (isNewest(await readTenant(pool, tenantId, (client) => readTenantKeys(client, tenantId)))) return "newest";
+  const before = await readTenant(pool, tenantId, (client) => findTenantKeys(client, tenantId));
+  if (before === undefined) return "erased";
+  if (isNewest(before)) return "newest";
   return inTenant(pool, tenantId, async (client) => {
     await lockTenantKeys(client, tenantId, "exclusive");
-    const seen = await readTenantKeys(client, tenantId);
+    const seen = await findTenantKeys(client, tenantId);
+    if (seen === undefined) return "erased";
     if (isNewest(seen)) return "newest";
     const again = async (key: WrappedKey) => kms.wrap(await kms.unwrap(key, tenantId), tenantId);
     const next = { no: seen.no, current: await again(seen.current), previous: seen.previous && (await again(seen.previous)) };

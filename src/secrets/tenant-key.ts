@@ -20,6 +20,13 @@ export async function lockTenantKeys(client: ClientBase, tenantId: string, mode:
 }
 
 export async function readTenantKeys(client: ClientBase, tenantId: string): Promise<TenantKeys> {
+  const keys = await findTenantKeys(client, tenantId);
+  if (keys === undefined) throw new Error("the tenant has no row, or its transaction is of another tenant");
+  return keys;
+}
+
+/** Undefined: the tenant was erased. */
+export async function findTenantKeys(client: ClientBase, tenantId: string): Promise<TenantKeys | undefined> {
   const { rows } = await client.query<{
     dek_no: number;
     kms_ref: string;
@@ -28,7 +35,7 @@ export async function readTenantKeys(client: ClientBase, tenantId: string): Prom
     previous_encrypted_dek: string | null;
   }>("SELECT dek_no, kms_ref, encrypted_dek, previous_kms_ref, previous_encrypted_dek FROM tenant WHERE tenant_id = $1", [tenantId]);
   const [row] = rows;
-  if (row === undefined) throw new Error("the tenant has no row, or its transaction is of another tenant");
+  if (row === undefined) return undefined;
   const { previous_kms_ref: ref, previous_encrypted_dek: wrapped } = row;
   return {
     no: row.dek_no,

@@ -13,7 +13,7 @@ import { anyRequest } from "../support/fuzz-arbitrary.js";
 import { everyEdit, type FuzzRequest, methods, nameOf } from "../support/fuzz-request.js";
 import { isHeavy } from "../support/fuzz-values.js";
 import { type Finding, type FuzzWorld, openFuzzWorld } from "../support/fuzz-world.js";
-import { seededRandom } from "../support/random.js";
+import { type Random, seededRandom } from "../support/random.js";
 import { rpcCases } from "../support/rpc-cases.js";
 
 const corpus = fileURLToPath(new URL("../corpus/", import.meta.url));
@@ -79,12 +79,8 @@ test("each good request is taken, so that what is wrong with others is what was 
 
 test("fields replaced, bytes damaged: each call is answered, and nothing is the server's fault", { timeout: longMs }, async () => {
   const random = seededRandom();
-  const edits = [...everyEdit()];
-  const swept = isLong ? edits : random.shuffle(edits.filter(isLight)).slice(0, Math.floor(wanted / 2));
   const progress = new Progress(world);
-  await run(swept, progress);
-  for (let drawn = swept.length, seed = random.seed; drawn < wanted; drawn += drawnAtOnce, seed++)
-    await run(fc.sample(anyRequest, { seed, numRuns: Math.min(drawnAtOnce, wanted - drawn) }), progress);
+  await world.run(allRequests(random), (count) => progress.sent(count));
   if (isLong) progress.print();
   expectNoFindings();
   await world.assertSound();
@@ -95,11 +91,12 @@ function isLight({ edits }: FuzzRequest): boolean {
   return !edits.some(({ value }) => isHeavy(value));
 }
 
-async function run(requests: FuzzRequest[], progress: Progress): Promise<void> {
-  for (let at = 0; at < requests.length; at += drawnAtOnce) {
-    await world.run(requests.slice(at, at + drawnAtOnce));
-    await progress.sent(Math.min(drawnAtOnce, requests.length - at));
-  }
+function* allRequests(random: Random): Generator<FuzzRequest> {
+  const edits = [...everyEdit()];
+  const swept = isLong ? edits : random.shuffle(edits.filter(isLight)).slice(0, Math.floor(wanted / 2));
+  yield* swept;
+  for (let drawn = swept.length, seed = random.seed; drawn < wanted; drawn += drawnAtOnce, seed++)
+    yield* fc.sample(anyRequest, { seed, numRuns: Math.min(drawnAtOnce, wanted - drawn) });
 }
 
 /** How far it is, and how much memory the server had at each step. */

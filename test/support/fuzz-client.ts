@@ -24,6 +24,8 @@ interface Received {
   headers: Record<string, unknown>;
   trailers: Record<string, unknown>;
   body: Buffer;
+  /** Of HTTP/2. */
+  resetCode?: number;
   /** It was enough to see the answer begin. */
   left: boolean;
 }
@@ -56,7 +58,10 @@ export class FuzzClient {
     // A connection may have been told to go elsewhere just then. A request that breaks two is a finding.
     const sent = sendOnce().catch(sendOnce);
     const answer = sent.then(
-      (received) => read(received),
+      (received) => {
+        const answer = read(received);
+        return answer.status === "NO STATUS" ? { ...answer, detail: `the stream was closed (${received.resetCode})` } : answer;
+      },
       (error: unknown) => ({ ...nothing, status: "BROKEN", detail: String(error) }),
     );
     return Promise.race([answer, late]).finally(() => clearTimeout(timer));
@@ -97,7 +102,7 @@ export class FuzzClient {
       stream.on("error", reject);
       stream.on("close", () => {
         if (received.httpStatus === 0) reject(new Error(`the stream was closed (${stream.rstCode}) without an answer`));
-        else resolve({ ...received, body: Buffer.concat(parts) });
+        else resolve({ ...received, body: Buffer.concat(parts), ...(stream.rstCode === undefined ? {} : { resetCode: stream.rstCode }) });
       });
       stream.end(body);
     });

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, vi } from "vitest";
 import { type Client, createClient } from "../../src/agent/client.js";
+import { RpcError } from "../../src/agent/rpc-error.js";
 import { createPools } from "../../src/db/pool.js";
 import { PushScanResponseSchema, ScanMode, ScanService, ScanStatus } from "../../src/gen/frostline/v1/scan_pb.js";
 import { ShareService, SourceType } from "../../src/gen/frostline/v1/share_pb.js";
@@ -44,8 +45,8 @@ export interface FuzzWorld {
   findings: Finding[];
   /** A tenant with new shares, scans and keys for the requests to come. */
   renew(): Promise<void>;
-  /** Sends all, some at a time. */
-  run(requests: Iterable<FuzzRequest>): Promise<void>;
+  /** Sends all, some at a time; calls `afterSome` with how many were begun since it was last called. */
+  run(requests: Iterable<FuzzRequest>, afterSome?: (begun: number) => Promise<void>): Promise<void>;
   /** Judges one answer as `run` does. */
   send(request: FuzzRequest): Promise<Answer>;
   /** Alive, logged no error, and no call is left open. */
@@ -58,6 +59,8 @@ export interface FuzzWorld {
 }
 
 const atOnce = 32;
+const someRequests = 500;
+const upkeepTries = 20;
 
 export async function openFuzzWorld(): Promise<FuzzWorld> {
   const masterKey = await webhookSurroundings([]);
@@ -133,18 +136,30 @@ class World {
     this.#admin?.close();
   }
 
-  async run(requests: Iterable<FuzzRequest>): Promise<void> {
-    // Pushes go on with a scan that others end.
-    await this.#upkeep();
+  async run(requests: Iterable<FuzzRequest>, afterSome: (begun: number) => Promise<void> = async () => {}): Promise<void> {
     const iterator = requests[Symbol.iterator]();
+    let begun = 0;
+    let counted = 0;
+    let kept = Promise.resolve();
     const worker = async () => {
-      for (let next = iterator.next(); next.done !== true; next = iterator.next()) await this.send(next.value);
+      for (let next = iterator.next(); next.done !== true; next = iterator.next()) {
+        if (begun++ % someRequests === 0) {
+          const sinceThen = begun - counted;
+          counted = begun;
+          // None begins meanwhile; those under way are not waited for, some take seconds.
+          kept = this.#upkeep().then(() => afterSome(sinceThen));
+        }
+        await kept;
+        await this.send(next.value);
+      }
     };
     await Promise.all(Array.from({ length: atOnce }, worker));
+    await afterSome(begun - counted);
   }
 
   async send(request: FuzzRequest): Promise<Answer> {
     this.#sent += 1;
+    const { runningScanId } = this.#furnishings as Furnishings;
     const encoded = encodeRequest(request, this.#furnishingsFor(request));
     const method = methodOf(request.method);
     const needed = access.get(request.method);
@@ -155,7 +170,8 @@ class World {
     const key = `${request.method} ${answer.status}`;
     this.tally.set(key, (this.tally.get(key) ?? 0) + 1);
     if (neverAnswers.test(answer.status)) this.findings.push({ request, status: answer.status, detail: answer.detail });
-    else if (method.name === "PushScan" && answer.status === "OK") this.#pushed(answer);
+    else if (method.name === "PushScan" && answer.status === "OK" && runningScanId === this.#furnishings?.runningScanId)
+      this.#pushed(answer);
     return answer;
   }
 
@@ -175,8 +191,18 @@ class World {
     this.#nextChunkNo = fromBinary(PushScanResponseSchema, message).nextChunkNo;
   }
 
-  /** A scan that pushes go on with. */
+  /** A scan that pushes go on with, since others end it; so may requests that are under way. */
   async #upkeep(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#startOwnScan();
+      } catch (error) {
+        if (!(error instanceof RpcError) || tries === upkeepTries) throw error;
+      }
+    }
+  }
+
+  async #startOwnScan(): Promise<void> {
     const admin = this.#admin as Client;
     const own = this.#furnishings as Furnishings;
     const { scans } = await admin.unary(ScanService.method.listScans, { shareName: own.word });
