@@ -33,7 +33,7 @@ const rejectedStreamsAtMost = 100;
 /** Node's own is two minutes. */
 const handshakeMs = 10_000;
 const tcpKeepAliveMs = 60_000;
-/** Between the end of an answer and the closing of a stream whose request was not read to its end. At once, trailers are lost. */
+/** Between the end of an answer and the closing of a stream whose request was not read to its end. */
 const closeDelayMs = 100;
 
 export interface HttpServer {
@@ -155,13 +155,15 @@ export async function bind(
  * sending. One that either side has closed stays as well, as long as something that was sent lies in it unread.
  */
 function closeAfterAnswer(stream: ServerHttp2Stream): void {
-  // The stream's own event: the response emits its "finish" only when the stream is closed.
-  stream.once("finish", () => {
-    setTimeout(() => {
+  const closeSoon = () =>
+    void setTimeout(() => {
+      // Closing it drops what has not gone yet: on a busy event loop its trailers, and with them a call's status.
+      if (!stream.closed && stream.state.localClose !== 1) return closeSoon();
       if (!stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
       stream.destroy();
     }, closeDelayMs).unref();
-  });
+  // The stream's own event: the response emits its "finish" only when the stream is closed.
+  stream.once("finish", closeSoon);
   stream.once("aborted", () => stream.destroy());
 }
 
