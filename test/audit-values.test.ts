@@ -52,11 +52,12 @@ test("names and paths that cannot be stored are refused one by one", async () =>
     { action: AuditAction.READ, path: `/${"n".repeat(3000)}` },
     { action: AuditAction.MOVE, path: "/a", targetPath: `/d/${"m".repeat(1021)}` },
     { action: AuditAction.CREATE_DIRECTORY, path: `${"/d".repeat(50_000)}` },
+    { action: AuditAction.CREATE_FILE, path: `${"/d".repeat(1001)}/e` },
     { action: AuditAction.READ, path: "/a\0b" },
     { action: AuditAction.READ, path: "/a" },
   ]);
   // A name of 1,023 bytes is one too long, one of 1,020 is not.
-  expect(counts).toMatchObject({ inserted: 0n, refused: 6n, applied: 1n });
+  expect(counts).toMatchObject({ inserted: 0n, refused: 7n, applied: 1n });
   const longest = await push([{ action: AuditAction.CREATE_FILE, path: `/${"日".repeat(340)}` }]);
   expect(longest).toMatchObject({ inserted: 1n });
   expect([...(await liveFiles(share)).keys()].sort()).toEqual(["/a", `/${"日".repeat(340)}`]);

@@ -159,6 +159,7 @@ describe("a listing with a path that can't be is refused whole", () => {
     ["not UTF-8", Buffer.from([0x2f, 0xff]), /not UTF-8/],
     ["with too long a name", Buffer.from(long), /component.*1020 bytes/],
     ["too long", Buffer.from(`/${"ab/".repeat(32_767)}c`), /the most is 98301/],
+    ["too deep", Buffer.from(`${"/d".repeat(1000)}/e`), /the path has 1001 components; the most is 1000$/],
   ])("%s", async (_, path, reason) => {
     const shareName = await streams.newShare();
     const scanId = await streams.start(shareName);
@@ -174,6 +175,15 @@ describe("a listing with a path that can't be is refused whole", () => {
       counts: { refused: 2n, directories: 2n, files: 1n },
     });
     expect((await streams.stored(shareName)).files).toEqual(["/good/a 1"]);
+  });
+
+  test("as deep as may be, a directory of long names is taken: what all that it lies in takes is no more at once than for others", async () => {
+    const shareName = await streams.newShare();
+    const scanId = await streams.start(shareName);
+    const path = `/${"d".repeat(12)}`.repeat(1000);
+    await streams.push(scanId, [chunk(0, [listing(path, [file("deep", 1n)]), listing(`${path.slice(0, -1)}e`, [file("beside", 2n)])])]);
+    await streams.finish(scanId, { main: 1n });
+    expect((await streams.stored(shareName)).files).toEqual([`${path}/deep 1`, `${path.slice(0, -1)}e/beside 2`]);
   });
 });
 

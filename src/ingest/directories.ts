@@ -4,6 +4,7 @@ import { plainArray, textArray } from "../db/array-literals.js";
 import type { DirIds } from "../db/id-blocks.js";
 import { inTenant } from "../db/tenant.js";
 import { pathDigest, type SourceType, splitPath } from "../paths.js";
+import { directoryTextAtOnce } from "./limits.js";
 
 /** The share that a scan is of. */
 export interface ShareRef {
@@ -23,17 +24,61 @@ class LostRace extends Error {}
  */
 export async function resolveDirectories(
   pool: Pool,
-  ids: DirIds,
+  dirIds: DirIds,
   share: ShareRef,
   paths: string[],
   missingSinceScanId: bigint | null = null,
 ): Promise<bigint[]> {
-  const digests = new Map<string, string>();
-  for (const path of paths) addWithAncestors(digests, path, share.caseSensitive);
+  const known: Known = { digests: new Map(), ids: new Map() };
+  for (const group of groups(paths, known.digests, share.caseSensitive)) {
+    for (const [digest, id] of await resolveGroup(pool, dirIds, share, group, known, missingSinceScanId)) known.ids.set(digest, id);
+  }
+  return paths.map((path) => known.ids.get(known.digests.get(path) as string) as bigint);
+}
+
+interface Known {
+  /** By path. */
+  digests: Map<string, string>;
+  /** By digest: those of groups that are done. */
+  ids: Map<string, bigint>;
+}
+
+/**
+ * The paths and all that they lie in, each once, what holds another before it; as many together as may be made at once. The text
+ * of all that a path lies in grows with the square of its depth.
+ */
+function* groups(paths: string[], digests: Map<string, string>, caseSensitive: boolean): Generator<string[]> {
+  let group: string[] = [];
+  let text = 0;
+  for (const path of paths) {
+    const chain: string[] = [];
+    for (let at: string | undefined = path; at !== undefined && !digests.has(at); at = splitPath(at)?.dirPath) chain.push(at);
+    for (const at of chain.reverse()) {
+      if (text > 0 && text + at.length > directoryTextAtOnce) {
+        yield group;
+        group = [];
+        text = 0;
+      }
+      digests.set(at, pathDigest(at, caseSensitive));
+      group.push(at);
+      text += at.length;
+    }
+  }
+  if (group.length > 0) yield group;
+}
+
+/** Ids by digest. */
+async function resolveGroup(
+  pool: Pool,
+  dirIds: DirIds,
+  share: ShareRef,
+  group: string[],
+  known: Known,
+  missingSinceScanId: bigint | null,
+): Promise<Map<string, bigint>> {
   for (;;) {
     try {
-      const found = await inTenant(pool, share.tenantId, (client) => findOrMake(client, ids, share, digests, missingSinceScanId));
-      return paths.map((path) => found.get(digests.get(path) as string) as bigint);
+      return await inTenant(pool, share.tenantId, (client) => findOrMake(client, dirIds, share, group, known, missingSinceScanId));
     } catch (error) {
       // Each round finds what the winner committed, so this ends.
       if (!(error instanceof LostRace)) throw error;
@@ -41,48 +86,50 @@ export async function resolveDirectories(
   }
 }
 
-function addWithAncestors(digests: Map<string, string>, path: string, caseSensitive: boolean): void {
-  for (let at: string | undefined = path; at !== undefined && !digests.has(at); at = splitPath(at)?.dirPath) {
-    digests.set(at, pathDigest(at, caseSensitive));
-  }
-}
-
 async function findOrMake(
   client: ClientBase,
-  ids: DirIds,
+  dirIds: DirIds,
   share: ShareRef,
-  digests: Map<string, string>,
+  group: string[],
+  known: Known,
   missingSinceScanId: bigint | null,
 ): Promise<Map<string, bigint>> {
+  // Paths that differ only in case are one directory of a case-insensitive share.
+  const wanted = new Map<string, string>();
+  for (const path of group) {
+    const digest = known.digests.get(path) as string;
+    if (!wanted.has(digest)) wanted.set(digest, path);
+  }
   // A database that does not answer for a while holds the stream up, but does not break it.
   await client.query("SET LOCAL statement_timeout = 0");
   const { rows } = await client.query<{ dir_id: bigint; path_digest: string }>(
     "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
-    [share.tenantId, share.shareId, plainArray([...new Set(digests.values())])],
+    [share.tenantId, share.shareId, plainArray([...wanted.keys()])],
   );
   const found = new Map(rows.map((row) => [row.path_digest, row.dir_id]));
-  // Paths that differ only in case are one directory of a case-insensitive share.
-  const missing = new Map<string, string>();
-  for (const [path, digest] of digests) if (!found.has(digest) && !missing.has(digest)) missing.set(digest, path);
-  if (missing.size > 0) await make(client, ids, share, digests, found, missing, missingSinceScanId);
+  for (const digest of found.keys()) wanted.delete(digest);
+  if (wanted.size > 0) await make(client, dirIds, share, wanted, found, known, missingSinceScanId);
   return found;
 }
 
+/** Adds the ids of those it makes, `missing` by digest, to `found`. */
 async function make(
   client: ClientBase,
-  ids: DirIds,
+  dirIds: DirIds,
   share: ShareRef,
-  digests: Map<string, string>,
-  found: Map<string, bigint>,
   missing: Map<string, string>,
+  found: Map<string, bigint>,
+  known: Known,
   missingSinceScanId: bigint | null,
 ): Promise<void> {
-  const taken = await ids.take(client, missing.size);
+  const taken = await dirIds.take(client, missing.size);
   let at = 0;
   for (const digest of missing.keys()) found.set(digest, taken[at++] as bigint);
   const parents = [...missing.values()].map((path) => {
     const parent = splitPath(path)?.dirPath;
-    return parent === undefined ? null : (found.get(digests.get(parent) as string) as bigint);
+    if (parent === undefined) return null;
+    const digest = known.digests.get(parent) as string;
+    return (found.get(digest) ?? known.ids.get(digest)) as bigint;
   });
   // In the order of the digest, so that two writers of the same directories wait for each other and never in a circle.
   const { rowCount } = await client.query(

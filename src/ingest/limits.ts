@@ -27,6 +27,10 @@ export const problemsInResponse = 1000;
 export const nameBytesAtMost = 1020;
 /** Longest path of a directory in bytes: NTFS allows 32,767 UTF-16 units, each at most 3 bytes of UTF-8. */
 export const pathBytesAtMost = 98_301;
+/** Directories on the way to one, itself included: each is a row that has its whole path. */
+export const levelsAtMost = 1000;
+/** Text of new directories that a statement makes at once. */
+export const directoryTextAtOnce = 4 * 1024 * 1024;
 export const ownerBytesAtMost = 256;
 /** 0001-01-01 and 9999-12-31T23:59:59Z, in seconds: what a timestamptz, and any calendar, can show. */
 export const earliestUnix = -62_135_596_800;

@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import type { SourceType } from "../paths.js";
 import type { RecordView } from "./chunk-reader.js";
-import { earliestUnix, latestUnix, nameBytesAtMost, ownerBytesAtMost, pathBytesAtMost } from "./limits.js";
+import { earliestUnix, latestUnix, levelsAtMost, nameBytesAtMost, ownerBytesAtMost, pathBytesAtMost } from "./limits.js";
 
 const slash = 0x2f;
 const backslash = 0x5c;
@@ -66,7 +66,9 @@ export function directoryPath(raw: Uint8Array, srcType: SourceType): { path: str
   const path = srcType === "LucidLink" ? text : text.replaceAll("\\", "/");
   if (path[0] !== "/") return { fault: "the path does not start with /" };
   if (path === "/") return { path };
-  for (const name of path.slice(1).split("/")) {
+  const names = path.slice(1).split("/");
+  if (names.length > levelsAtMost) return { fault: `the path has ${names.length} components; the most is ${levelsAtMost}` };
+  for (const name of names) {
     if (name === "") return { fault: "the path has an empty component" };
     if (name === "." || name === "..") return { fault: "the path is outside the root, or not in its normal form" };
     if (name.includes("\0")) return { fault: "the path contains a NUL byte" };

@@ -5,7 +5,7 @@ import { textArray } from "../../db/binary-arrays.js";
 import { DomainError } from "../../errors.js";
 import { parseSharePath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
-import { nameBytesAtMost, pathBytesAtMost } from "../limits.js";
+import { levelsAtMost, nameBytesAtMost, pathBytesAtMost } from "../limits.js";
 import type { Counter, Counts } from "./counts.js";
 import { type Cursor, lockCursors } from "./cursors.js";
 import type { AuditEvent, Batch, ReceivedEvent } from "./events.js";
@@ -146,5 +146,8 @@ function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Co
 /** As of records of a scan: a longer name fits no index. */
 function canBeStored(path: string): boolean {
   if (path.length <= 255) return true;
-  return Buffer.byteLength(path) <= pathBytesAtMost && path.split("/").every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
+  const names = path.slice(1).split("/");
+  // The last is a file's, or what is moved.
+  if (names.length - 1 > levelsAtMost || Buffer.byteLength(path) > pathBytesAtMost) return false;
+  return names.every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
 }

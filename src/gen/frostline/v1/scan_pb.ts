@@ -312,6 +312,7 @@ export const LeftOutSchema: GenMessage<LeftOut> = /*@__PURE__*/
 export type DirectoryListing = Message<"frostline.v1.DirectoryListing"> & {
   /**
    * Path from the root of the share: starts with `/`, no trailing `/`, `/` itself for the root. UTF-8.
+   * At most 98,301 bytes and 1,000 components, each of at most 1,020 bytes; a listing with another is refused whole.
    *
    * @generated from field: bytes path = 1;
    */
