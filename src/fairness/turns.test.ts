@@ -41,6 +41,17 @@ test("it goes on as soon as nobody waits, however busy the thread is", async () 
   for (let n = 0; n < 100; n++) expect(await turns.begin("flood", signal)).toEqual({ othersWait: false });
 });
 
+test("what is merged steps back as well, and does not stand behind what is only read", async () => {
+  const turns = turnsOf({ othersWait: true, isHigh: true });
+  const ended: string[] = [];
+  const read = Array.from({ length: 3 }, () => turns.begin("flood", signal).finally(() => ended.push("read")));
+  const merged = [1, 2].map((no) => turns.beginMerge("flood").finally(() => ended.push(`merged ${no}`)));
+  expect(await msOf(Promise.all(merged))).toBeGreaterThan(190);
+  expect(ended.filter((what) => what === "read").length).toBeLessThan(3);
+  expect(ended.filter((what) => what !== "read")).toEqual(["merged 1", "merged 2"]);
+  await Promise.all(read);
+});
+
 test("who gives up before its turn is told why, and holds up nobody", async () => {
   const turns = turnsOf({ othersWait: true, isHigh: true });
   const gone = new AbortController();

@@ -34,6 +34,8 @@ export interface Load {
 export class Turns {
   /** Those of a tenant one after the other, whatever others do. */
   readonly #beginning = new FairQueue({ places: Number.POSITIVE_INFINITY, groupAtMost: 1 });
+  /** Of their own: they hold a connection that others wait for, and would stand behind all that is only read. */
+  readonly #merging = new FairQueue({ places: Number.POSITIVE_INFINITY, groupAtMost: 1 });
   readonly #thread = new FairQueue({ places: 1 });
   readonly #lookUps = new FairQueue({ places: lookUpsAtOnce });
   readonly #load: Load;
@@ -51,20 +53,27 @@ export class Turns {
    * While short calls of others wait and the thread is busy, it steps back before each; `othersWait` when they still do.
    */
   async begin(tenantId: string, signal: AbortSignal): Promise<{ othersWait: boolean }> {
-    return this.#run(this.#beginning, tenantId, signal, async () => {
-      const startMs = performance.now();
-      for (;;) {
-        signal.throwIfAborted();
-        const nowMs = performance.now();
-        const othersWait = this.#shortCalls.othersAreWaiting(tenantId);
-        const isTime = nowMs >= startMs + stepBackMs || (nowMs >= this.#begunMs + apartMs && !this.#load.isHigh());
-        if (!othersWait || isTime) {
-          this.#begunMs = nowMs;
-          return { othersWait };
-        }
-        await delay(lookAgainMs);
+    return this.#run(this.#beginning, tenantId, signal, () => this.#stepBack(tenantId, signal));
+  }
+
+  /** The same for a merge, which has its connection already: what a flood had on its way before others came must not be merged all at once. */
+  async beginMerge(tenantId: string): Promise<void> {
+    await this.#run(this.#merging, tenantId, undefined, () => this.#stepBack(tenantId));
+  }
+
+  async #stepBack(tenantId: string, signal?: AbortSignal): Promise<{ othersWait: boolean }> {
+    const startMs = performance.now();
+    for (;;) {
+      signal?.throwIfAborted();
+      const nowMs = performance.now();
+      const othersWait = this.#shortCalls.othersAreWaiting(tenantId);
+      const isTime = nowMs >= startMs + stepBackMs || (nowMs >= this.#begunMs + apartMs && !this.#load.isHigh());
+      if (!othersWait || isTime) {
+        this.#begunMs = nowMs;
+        return { othersWait };
       }
-    });
+      await delay(lookAgainMs);
+    }
   }
 
   /** Runs what computes for some milliseconds. Before each, the event loop comes round: what has arrived is read, and answered if it is short. */
@@ -80,7 +89,7 @@ export class Turns {
     return this.#run(this.#lookUps, tenantId, signal, work);
   }
 
-  async #run<T>(queue: FairQueue, tenantId: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async #run<T>(queue: FairQueue, tenantId: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     const giveBack = await queue.take(tenantId, signal);
     try {
       return await work();

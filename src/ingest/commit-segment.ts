@@ -17,6 +17,8 @@ import * as staging from "./staging.js";
 import { Stopwatch } from "./stopwatch.js";
 import { anyTiered, recognizeStubs } from "./stubs.js";
 
+type SegmentContext = Pick<IngestContext, "connections" | "observer" | "tenantTurns">;
+
 /** A writer's stream, as long as no newer one has opened. */
 export interface WriterRef {
   share: ShareRef;
@@ -53,12 +55,7 @@ function signal(): { reached: Promise<void>; reach: () => void } {
  * rows stream as they come. On any error nothing of it is stored, and the segment's rows fail with that error.
  * Rejects with ABORTED (a newer stream of the writer has opened), FAILED_PRECONDITION (the scan is not RUNNING, or the brake), UNAVAILABLE.
  */
-export function commitSegment(
-  context: Pick<IngestContext, "connections" | "observer">,
-  writer: WriterRef,
-  segment: Segment,
-  predecessor: SegmentInFlight,
-): SegmentInFlight {
+export function commitSegment(context: SegmentContext, writer: WriterRef, segment: Segment, predecessor: SegmentInFlight): SegmentInFlight {
   const locked = signal();
   const claimed = signal();
   const attributes = { "frostline.tenant_id": writer.share.tenantId, "frostline.scan_id": String(writer.scanId) };
@@ -75,7 +72,7 @@ export function commitSegment(
 }
 
 async function transact(
-  { connections, observer }: Pick<IngestContext, "connections" | "observer">,
+  { connections, observer, tenantTurns }: SegmentContext,
   writer: WriterRef,
   segment: Segment,
   predecessor: SegmentInFlight,
@@ -87,6 +84,7 @@ async function transact(
   let broken = true;
   try {
     client = await connections.acquire(writer.share.tenantId);
+    await tenantTurns.beginMerge(writer.share.tenantId);
     watch.was("wait");
     await client.query(beginFor(writer.share.tenantId));
     const sent = await staging.copyStagingFile(client, segment.rows);

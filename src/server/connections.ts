@@ -15,6 +15,11 @@ export interface ConnectionLimits {
   unknownPerAddress: number;
 }
 
+/**
+ * What a stream may have on its way unread. More is faster where an answer takes long, up to this times the round trips of a second; open
+ * streams times this is what clients can have a server hold.
+ */
+const windowBytes = 256 * 1024;
 /** Servers that were started together must not send all their clients away together: ages differ by up to a tenth. */
 const ageSpread = 0.1;
 const idleCheckMs = 1000;
@@ -82,7 +87,10 @@ export class Connections {
   /** ... and its key or token is valid. */
   known(stream: ServerHttp2Stream): void {
     const connection = this.#of(stream);
-    if (connection !== undefined) connection.known = true;
+    if (connection === undefined || connection.known) return;
+    connection.known = true;
+    const { session } = stream;
+    if (session !== undefined && !session.destroyed) session.settings({ initialWindowSize: windowBytes });
   }
 
   /** GOAWAY to all; calls in progress go on. */

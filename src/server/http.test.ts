@@ -1,6 +1,6 @@
 /** What the listener does with streams, with a client of Node's own in another thread: this one is kept busy. */
 import { once } from "node:events";
-import type { Http2ServerResponse } from "node:http2";
+import { connect, type Http2ServerResponse, type ServerHttp2Stream } from "node:http2";
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../log.js";
@@ -18,11 +18,14 @@ const limits = { keepaliveMs: 60_000, maxAgeMs: 60_000, idleMs: 60_000, unknownM
 const log = createLogger("silent");
 const connections = new Connections(limits, log);
 let server: HttpServer;
+/** Streams of requests that nobody reads. */
+const unread: ServerHttp2Stream[] = [];
 
 beforeAll(async () => {
   server = await listen({
     address: { host: "127.0.0.1", port: 0 },
     handle: (request, nodeResponse) => {
+      if (request.url === "/unread") return void unread.push((nodeResponse as Http2ServerResponse).stream);
       const response = nodeResponse as Http2ServerResponse;
       const [begin, end, busy] = [...(request.url ?? "").slice(1)].map((digit) => phases[Number(digit)] as Phase);
       begin?.(() => {
@@ -74,4 +77,35 @@ test("a call's status reaches its client however busy the server is just then", 
   const worker = new Worker(client, { eval: true, workerData: { address: server.address, paths } });
   const [answers] = await once(worker, "message");
   expect(answers).toEqual(Object.fromEntries(paths.map((path) => [path, "3"])));
+});
+
+test("of what is not read a stream sends 64 KiB, and 256 once a call on its connection has shown a key, however many streams there are", async () => {
+  const session = connect(`http://${server.address}`);
+  const piece = Buffer.alloc(4096);
+  let sent = 0;
+  for (let n = 0; n < 20; n++) {
+    const stream = session.request({ ":method": "POST", ":path": "/unread" });
+    stream.on("error", () => {});
+    const send = () =>
+      stream.write(piece, (error) => {
+        if (error) return;
+        sent += piece.length;
+        send();
+      });
+    send();
+  }
+  const held = () => unread.reduce((sum, { readableLength }) => sum + readableLength, 0);
+  // Whatever is sent arrives before the answer to a ping that is sent after it.
+  const settled = async () => {
+    let before: number;
+    do {
+      before = sent;
+      await new Promise((resolve) => session.ping(resolve));
+    } while (sent > before);
+    return held();
+  };
+  await expect.poll(settled).toBe(20 * 65_535);
+  connections.known(unread[0] as ServerHttp2Stream);
+  await expect.poll(settled).toBe(20 * 256 * 1024);
+  session.destroy();
 });

@@ -18,8 +18,9 @@ import type { Connections } from "./connections.js";
 import type { TlsReloader } from "./tls.js";
 import type { UnknownSockets } from "./unknown-sockets.js";
 
-/** What a client may have on its way unread: by stream, and by connection. Memory is bounded by connections times the latter. */
-const streamWindowBytes = 1024 * 1024;
+/** What a stream may have on its way unread, until a call on its connection has shown a valid key: HTTP/2's own (connections.ts). */
+const unknownWindowBytes = 65_535;
+/** Of all streams of a connection what is on the wire; Node gives it back as it comes, so what is unread is bounded by stream alone. */
 const connectionWindowBytes = 4 * 1024 * 1024;
 const streamsPerConnection = 100;
 const connectionsAtMost = 500;
@@ -107,7 +108,7 @@ export async function listen({ address, handle, tls, connections, unknownSockets
 
 function createListener(tls: TlsReloader | undefined): Http2Server | Http2SecureServer {
   const limits: ServerOptions = {
-    settings: { initialWindowSize: streamWindowBytes, maxConcurrentStreams: streamsPerConnection, maxHeaderListSize: headerListBytes },
+    settings: { initialWindowSize: unknownWindowBytes, maxConcurrentStreams: streamsPerConnection, maxHeaderListSize: headerListBytes },
     maxSessionMemory: sessionMemoryMb,
     maxSessionInvalidFrames: invalidFramesAtMost,
     maxSessionRejectedStreams: rejectedStreamsAtMost,

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as http2 from "node:http2";
 import { create, type DescMessage, type DescMethod, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { AuditAction, AuditService } from "../../src/gen/frostline/v1/audit_pb.js";
+import { AuditAction, AuditBatchSchema, AuditEventSchema, AuditService } from "../../src/gen/frostline/v1/audit_pb.js";
 import { FileService } from "../../src/gen/frostline/v1/file_pb.js";
 import { DirectoryListingSchema, ScanService } from "../../src/gen/frostline/v1/scan_pb.js";
 import { ShareService } from "../../src/gen/frostline/v1/share_pb.js";
@@ -140,23 +140,54 @@ function* scanMessages({ scanId }: { scanId: string }): Generator<Buffer> {
   }
 }
 
+/** Writes a varint, and returns where it ends. */
+function putVarint(bytes: Buffer, at: number, value: number): number {
+  let rest = value;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes[at++] = (rest % 128) + 128;
+  bytes[at++] = rest;
+  return at;
+}
+
+const startMicros = 1_700_000_000_000_000;
+/** Of a number within its message, tag and all, at the most. */
+const numberBytes = 9;
+
+/** A batch, put together of bytes likewise; `events` but for their offsets and times. */
+function batchMessage(auditFilePath: string, from: number, events: Uint8Array[]): Buffer {
+  const head = toBinary(
+    AuditBatchSchema,
+    create(AuditBatchSchema, { auditFilePath, startOffset: BigInt(from), endOffset: BigInt(from + events.length) }),
+  );
+  const most = events.reduce((sum, event) => sum + event.length + 4 * numberBytes, head.length);
+  const batch = Buffer.allocUnsafe(most);
+  batch.set(head);
+  const numbers = Buffer.allocUnsafe(2 * numberBytes);
+  let at = head.length;
+  events.forEach((event, n) => {
+    numbers[0] = 0x08;
+    let length = putVarint(numbers, 1, from + n);
+    numbers[length++] = 0x10;
+    length = putVarint(numbers, length, startMicros + from + n);
+    batch[at++] = 0x2a;
+    at = putVarint(batch, at, length + event.length);
+    batch.set(numbers.subarray(0, length), at);
+    batch.set(event, at + length);
+    at += length + event.length;
+  });
+  return frame(Buffer.concat([Buffer.from([0x12, ...varint(at)]), batch.subarray(0, at)]));
+}
+
 function* auditMessages({ shareName }: { shareName: string }): Generator<Buffer> {
   const { input } = AuditService.method.pushAudit;
   const run = opened++;
   yield encode(input, { message: { case: "open", value: { shareName, volumeId: `${shareName} volume` } } });
-  for (let from = 0n; ; from += BigInt(settings.eventsOfBatch)) {
-    const events = Array.from({ length: settings.eventsOfBatch }, (_, n) => ({
-      offset: from + BigInt(n),
-      timeMicros: 1_700_000_000_000_000n + from + BigInt(n),
-      action: AuditAction.READ,
-      path: `/audit/${n % 50}/file ${n}`,
-      user: "user",
-      host: "host",
-      node: `${run}`,
-    }));
-    const batch = { auditFilePath: `${run}/log`, startOffset: from, endOffset: from + BigInt(settings.eventsOfBatch), events };
-    yield encode(input, { message: { case: "batch", value: batch } });
-    result.events += settings.eventsOfBatch;
+  const events = Array.from({ length: settings.eventsOfBatch }, (_, n) => {
+    const read = { action: AuditAction.READ, path: `/audit/${n % 50}/file ${n}`, user: "user", host: "host", node: `${run}` };
+    return toBinary(AuditEventSchema, create(AuditEventSchema, read));
+  });
+  for (let from = 0; ; from += events.length) {
+    yield batchMessage(`${run}/log`, from, events);
+    result.events += events.length;
   }
 }
 
