@@ -30,12 +30,11 @@ export function auditService(deps: ServerDeps, context: AuditContext & { tenantT
     async pushAudit(messages, call) {
       const known = caller(call);
       const { tenantId } = known;
-      const begin = () => context.tenantTurns.begin(tenantId, call.signal);
       const inTurn = async (read: () => Batch) => {
-        await begin();
+        await context.tenantTurns.begin(tenantId, call.signal);
         return context.tenantTurns.compute(tenantId, call.signal, read);
       };
-      const counts = await pushAudit(observed(context, log, known), tenantId, received(messages, begin, inTurn));
+      const counts = await pushAudit(observed(context, log, known), tenantId, received(messages, inTurn));
       return { counts: Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, BigInt(value)])) };
     },
     async getAuditCursor({ shareName, auditFilePath }, call) {
@@ -71,18 +70,10 @@ export function auditService(deps: ServerDeps, context: AuditContext & { tenantT
 
 type InTurn = (read: () => Batch) => Promise<Batch>;
 
-async function* received(
-  messages: AsyncIterable<PushAuditView>,
-  begin: () => Promise<unknown>,
-  inTurn: InTurn,
-): AsyncGenerator<AuditMessage> {
+async function* received(messages: AsyncIterable<PushAuditView>, inTurn: InTurn): AsyncGenerator<AuditMessage> {
   for await (const { message } of messages) {
-    if (message.case === "open") {
-      const open = checkedOpen(message.value);
-      // Of many streams that open together the statements take as long as others' calls.
-      await begin();
-      yield { open };
-    } else if (message.case === "batch") yield { batch: inBytes(message.value, inTurn) };
+    if (message.case === "open") yield { open: checkedOpen(message.value) };
+    else if (message.case === "batch") yield { batch: inBytes(message.value, inTurn) };
     else throw invalidField("message", "is neither `open` nor `batch`.");
   }
 }

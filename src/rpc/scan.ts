@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { ScanMode, type ScanProblemSchema, type ScanSchema, ScanStatus } from "../gen/frostline/v1/scan_pb.js";
 import { abortScan, finishScan } from "../ingest/finish.js";
-import { type IngestContext, type PushMessage, pushScan } from "../ingest/push.js";
+import { type IngestContext, pushScan } from "../ingest/push.js";
 import * as scans from "../ingest/scans.js";
 import type { Problem } from "../ingest/segment.js";
 import { invalidField } from "../tenancy/validate.js";
@@ -30,8 +30,7 @@ export function scanService({ pool, log }: ServerDeps, ingest: IngestContext): S
     },
     async pushScan(messages, context) {
       const call = caller(context);
-      const inTurn = openedInTurn(messages, () => ingest.tenantTurns.begin(call.tenantId, context.signal));
-      const { nextChunkNo, repeatedChunks, problems, writer } = await pushScan(observed(ingest, log, call), call.tenantId, inTurn);
+      const { nextChunkNo, repeatedChunks, problems, writer } = await pushScan(observed(ingest, log, call), call.tenantId, messages);
       return { nextChunkNo, repeatedChunks, problems: problems.map((problem) => toProblem(problem, writer)) };
     },
     async finishScan({ scanId, chunks }, context) {
@@ -72,14 +71,6 @@ export function scanService({ pool, log }: ServerDeps, ingest: IngestContext): S
       return { problems: rows.map((row) => toProblem(row, row.writer)), nextPageToken: next };
     },
   };
-}
-
-/** Opening takes a dozen statements: of many streams that open together, as long as others' calls. */
-async function* openedInTurn(messages: AsyncIterable<PushMessage>, begin: () => Promise<unknown>): AsyncGenerator<PushMessage> {
-  for await (const message of messages) {
-    if (message.message.case === "open") await begin();
-    yield message;
-  }
 }
 
 function fromMode(mode: ScanMode): scans.ScanMode {
