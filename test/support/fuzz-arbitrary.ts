@@ -88,7 +88,7 @@ function namedValue({ field }: FieldPlace): fc.Arbitrary<string> {
   const names = Object.keys(hostileValues(field));
   const heavy = names.filter(isHeavy);
   const light = fc.constantFrom(...names.filter((name) => !isHeavy(name)));
-  return heavy.length === 0 ? light : fc.oneof({ weight: 100, arbitrary: light }, { weight: 1, arbitrary: fc.constantFrom(...heavy) });
+  return heavy.length === 0 ? light : fc.oneof({ weight: 300, arbitrary: light }, { weight: 1, arbitrary: fc.constantFrom(...heavy) });
 }
 
 const jsonValue = fc.oneof(
