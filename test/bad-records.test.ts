@@ -90,6 +90,29 @@ describe("a record with a name that can't be stored is refused", () => {
     expect((await streams.stored(shareName)).files).toEqual(["/a/one 1", "/b/three 3", "/b/two 2", "/b/victim 7"]);
   });
 
+  test("two names that have the same hash are two", async () => {
+    const { shareName, answer } = await pushAround([file("victim", 7n), file("costarring", 4n), file("liquid", 5n)]);
+    expect(answer.problems).toEqual([]);
+    expect((await streams.stored(shareName)).files).toEqual(expect.arrayContaining(["/b/costarring 4", "/b/liquid 5"]));
+  });
+
+  test.each([
+    ["in two parts of a listing", [[file("twice", 1n)], [file("twice", 2n)]]],
+    ["once with a value that is refused", [[file("twice", 1n), file("twice", 2n, { mtimeUnix: int64Max })]]],
+    ["among 20,001 names", [[...Array.from({ length: 20_000 }, (_, n) => file(`${n}`)), file("0", 9n)]]],
+  ])("a name %s", async (_, parts) => {
+    const shareName = await streams.newShare();
+    const scanId = await streams.start(shareName);
+    const listings = parts.map((files, n) => ({ ...listing("/d", files), more: n < parts.length - 1, complete: n === parts.length - 1 }));
+    const { problems } = await streams.push(scanId, [
+      chunk(0, listings.slice(0, 1)),
+      ...listings.slice(1).map((part, n) => chunk(n + 1, [part])),
+    ]);
+    expect(problems.map(({ reason }) => reason)).toContain("the directory has this name twice; the first record counts");
+    const { files } = await streams.stored(shareName);
+    expect(files.filter((path) => path === "/d/twice 1" || path === "/d/0 1")).toHaveLength(1);
+  });
+
   test("a name twice in a directory: the first record counts", async () => {
     const { shareName, scanId, answer } = await pushAround([file("victim", 7n), file("victim", 8n), file("two", 9n)]);
     const why = "the directory has this name twice; the first record counts";

@@ -7,6 +7,7 @@ import type { SourceType } from "../paths.js";
 import type { ChunkView, RecordView } from "./chunk-reader.js";
 import type { CopyRows } from "./copy-rows.js";
 import { nameBytesAtMost } from "./limits.js";
+import { hashByte, hashStart } from "./names-seen.js";
 import { extensionOf, nameFault, valueFault } from "./records.js";
 
 const slash = 0x2f;
@@ -23,6 +24,8 @@ export class RecordEncoder {
   readonly #rows: CopyRows;
   /** Good records written. */
   files = 0;
+  /** Of the name of the record that was written last, see names-seen.ts. */
+  nameHash = 0;
   #sizeLow = 0;
   #sizeHigh = 0;
   /** The directory of the last row, and the halves of its id: taken apart for each row, a BigInt made a fifth of all garbage. */
@@ -65,8 +68,7 @@ export class RecordEncoder {
     at = record.hasFrn ? int8(buffer, at, record.frnHigh, record.frnLow) : int4(buffer, at, -1);
     const owner = record.ownerIndex === 0 ? undefined : chunk.owners[record.ownerIndex - 1];
     at = owner === undefined ? int4(buffer, at, -1) : field(buffer, at, owner);
-    const { hashStart, hashEnd } = record;
-    at = hashStart === hashEnd ? int4(buffer, at, -1) : field(buffer, at, bytes.subarray(hashStart, hashEnd));
+    at = record.hashStart === record.hashEnd ? int4(buffer, at, -1) : field(buffer, at, bytes.subarray(record.hashStart, record.hashEnd));
     rows.at = at;
     this.files += 1;
     this.#addSize(record);
@@ -109,10 +111,13 @@ export class RecordEncoder {
     const { nameStart, nameEnd } = record;
     const length = nameEnd - nameStart;
     let ordinary = length > 0 && length <= nameBytesAtMost && bytes[nameStart] !== dot;
+    let hash = hashStart;
     for (let at = nameStart; at < nameEnd; at += 1) {
       const byte = bytes[at] as number;
+      hash = hashByte(hash, byte);
       if (byte >= 0x80 || byte === slash || byte === backslash || byte === 0) ordinary = false;
     }
+    this.nameHash = hash;
     if (!ordinary) {
       const reason = nameFault(bytes.subarray(nameStart, nameEnd), this.#srcType);
       if (reason !== undefined) return reason;

@@ -5,6 +5,7 @@ import { type ChunkView, type ListingView, RecordReader } from "./chunk-reader.j
 import { CopyRows } from "./copy-rows.js";
 import type { ShareRef } from "./directories.js";
 import { pathBytesAtMost, segmentFilesAtMost } from "./limits.js";
+import { NamesSeen } from "./names-seen.js";
 import type { ProblemKind } from "./observer.js";
 import { RecordEncoder } from "./record-encoder.js";
 import { directoryPath, nameFault, printable } from "./records.js";
@@ -41,6 +42,9 @@ interface ChunkContext {
   recordIndex: number;
 }
 
+/** Of the listing that is being read: of one at a time in the whole process. */
+const names = new NamesSeen();
+
 export class Segment {
   readonly rows = new CopyRows();
   readonly directories = new Map<bigint, StagedDirectory>();
@@ -49,6 +53,8 @@ export class Segment {
   readonly startedMs = Date.now();
   nextChunkNo: bigint;
   resumeToken: Uint8Array = new Uint8Array();
+  /** False: no directory has a name twice. */
+  mayRepeatNames = false;
   /** The directory whose listing goes on in the next chunk. */
   openDirectory: StagedDirectory | undefined;
   readonly #share: ShareRef;
@@ -136,6 +142,8 @@ export class Segment {
       directory = { dirId, path, complete: false, listedUnixMs: listTimeMs(listing), chunkNo: context.chunk.chunkNo };
       this.directories.set(dirId, directory);
     }
+    // What is told of names is told of one part.
+    if (open || listing.more) this.mayRepeatNames = true;
     this.#addRecords(context, listing, directory);
     if (listing.unreadableReason !== "") {
       this.problems.push({
@@ -156,9 +164,13 @@ export class Segment {
     const { dirId, path } = directory;
     const { chunk } = context;
     const reader = new RecordReader(chunk, listing);
+    names.begin();
     for (let at = context.recordIndex; reader.next(); at += 1) {
       const reason = this.#encoder.write(chunk, reader.record, dirId);
-      if (reason === undefined) continue;
+      if (reason === undefined) {
+        if (names.add(this.#encoder.nameHash)) this.mayRepeatNames = true;
+        continue;
+      }
       const name = chunk.bytes.subarray(reader.record.nameStart, reader.record.nameEnd);
       const kind = nameFault(name, this.#share.srcType) === undefined ? "value" : "name";
       this.#refuseRecord(context, { kind, recordIndex: at, dirPath: path, name, reason });
@@ -172,7 +184,9 @@ export class Segment {
 
   /** A file of that name is there, whatever is wrong with its record. */
   #protect(name: Uint8Array, dirId: bigint): void {
-    if (nameFault(name, this.#share.srcType) === undefined) this.#encoder.writeRefused(name, dirId);
+    if (nameFault(name, this.#share.srcType) !== undefined) return;
+    this.#encoder.writeRefused(name, dirId);
+    this.mayRepeatNames = true;
   }
 
   #refuseRecord(context: ChunkContext, refused: Omit<FoundProblem, "chunkNo" | "name" | "unreadable"> & { name: Uint8Array }): void {

@@ -38,15 +38,18 @@ export async function dropStaged(client: PoolClient, tenantId: string, dirIds: b
   await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, ids]);
 }
 
-/** Rows staged, and whether a directory has a name twice: one pass over the rows for both. */
-export async function inspectStaged(client: PoolClient, tenantId: string): Promise<{ rows: bigint; twice: bigint }> {
-  const { rows } = await client.query<{ rows: bigint; twice: bigint }>(
-    `SELECT coalesce(sum(records), 0)::bigint AS rows, count(*) FILTER (WHERE records > 1) AS twice FROM (
-       SELECT count(*) AS records FROM staging_file WHERE tenant_id = $1 GROUP BY dir_id, name
-     ) names`,
+export async function countRows(client: PoolClient, tenantId: string): Promise<bigint> {
+  const { rows } = await client.query<{ rows: bigint }>("SELECT count(*) AS rows FROM staging_file WHERE tenant_id = $1", [tenantId]);
+  return (rows[0] as { rows: bigint }).rows;
+}
+
+/** Whether a directory has a name twice. */
+export async function anyNameTwice(client: PoolClient, tenantId: string): Promise<boolean> {
+  const { rows } = await client.query<{ twice: boolean }>(
+    "SELECT EXISTS (SELECT FROM staging_file WHERE tenant_id = $1 GROUP BY dir_id, name HAVING count(*) > 1) AS twice",
     [tenantId],
   );
-  return rows[0] as { rows: bigint; twice: bigint };
+  return rows[0]?.twice === true;
 }
 
 /** Drops all but the first record of a name in a directory. Returns the dropped. Numbers and sorts the rows: never a join of each with each. */
