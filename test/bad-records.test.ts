@@ -200,7 +200,7 @@ describe("a listing with a path that can't be is refused whole", () => {
     expect((await streams.stored(shareName)).files).toEqual(["/good/a 1"]);
   });
 
-  test("as deep as may be, a directory of long names is taken: what all that it lies in takes is no more at once than for others", async () => {
+  test("as deep as may be, a directory is taken, and one beside it; what they lie in is made in several transactions", async () => {
     const shareName = await streams.newShare();
     const scanId = await streams.start(shareName);
     const path = `/${"d".repeat(12)}`.repeat(1000);

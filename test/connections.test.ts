@@ -139,3 +139,20 @@ test("a client that goes away while its answer waits for room leaves nothing tha
   expect(await server.exited).toBe(0);
   expect(server.output()).not.toContain("something keeps its process");
 });
+
+test("who takes no answer to calls that are refused keeps no stream", { timeout: 30_000 }, async () => {
+  const server = await start();
+  const session = http2.connect(`http://${server.address}`, { settings: { initialWindowSize: 0 } });
+  const paths = ["/frostline.v1.ShareService/GetShare", "/frostline.v1.ScanService/PushScan", "/nobody/knows"];
+  const closed = paths.flatMap((path) =>
+    ["application/json", "application/proto", "application/connect+proto", "application/grpc", "application/grpc-web"].map((type) => {
+      const stream = session.request({ ":method": "POST", ":path": path, "content-type": type, authorization: "Bearer nobody's" });
+      stream.on("error", () => {});
+      stream.write("the beginning of a request");
+      return once(stream, "close");
+    }),
+  );
+  await Promise.all(closed);
+  session.close();
+  await server.close();
+});

@@ -28,13 +28,18 @@ export async function resolveDirectories(
   share: ShareRef,
   paths: string[],
   missingSinceScanId: bigint | null = null,
+  inTurn: InTurn = (work) => work(),
 ): Promise<bigint[]> {
   const known: Known = { digests: new Map(), ids: new Map() };
   for (const group of groups(paths, known.digests, share.caseSensitive)) {
-    for (const [digest, id] of await resolveGroup(pool, dirIds, share, group, known, missingSinceScanId)) known.ids.set(digest, id);
+    const ids = await inTurn(() => resolveGroup(pool, dirIds, share, group, known, missingSinceScanId));
+    for (const [digest, id] of ids) known.ids.set(digest, id);
   }
   return paths.map((path) => known.ids.get(known.digests.get(path) as string) as bigint);
 }
+
+/** Runs one transaction of several when it is its turn. */
+type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
 
 interface Known {
   /** By path. */

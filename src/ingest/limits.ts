@@ -29,7 +29,7 @@ export const nameBytesAtMost = 1020;
 export const pathBytesAtMost = 98_301;
 /** Directories on the way to one, itself included: each is a row that has its whole path. */
 export const levelsAtMost = 1000;
-/** Text of new directories that a statement makes at once. */
+/** Text of the directories that a statement finds or makes, in UTF-16 units. */
 export const directoryTextAtOnce = 4 * 1024 * 1024;
 export const ownerBytesAtMost = 256;
 /** 0001-01-01 and 9999-12-31T23:59:59Z, in seconds: what a timestamptz, and any calendar, can show. */

@@ -20,6 +20,14 @@ test("two names with the same hash cannot be told from one that comes twice; has
   expect([seen.add(7), seen.add(7 + 65_536), seen.add(7 + 65_536)]).toEqual([false, false, true]);
 });
 
+test("hashes that were chosen to share a slot are not looked through one by one", () => {
+  const seen = new NamesSeen();
+  seen.begin();
+  const told = Array.from({ length: 100 }, (_, n) => seen.add(7 + n * 65_536));
+  expect(told.indexOf(true)).toBe(32);
+  expect(told.lastIndexOf(false)).toBe(31);
+});
+
 test("of more names than it can hold it says that any may come twice", () => {
   const seen = new NamesSeen();
   seen.begin();

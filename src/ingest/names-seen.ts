@@ -14,6 +14,8 @@ export function hashByte(hash: number, byte: number): number {
 const slots = 65_536;
 /** Of a listing. With more than so many the slots are searched for long, and two names that share a hash are to be expected. */
 const namesAtMost = 20_000;
+/** Slots that are looked at for a name. Hashes that were chosen to share slots would have all of them looked at. */
+const looksAtMost = 32;
 
 export class NamesSeen {
   readonly #hashes = new Int32Array(slots);
@@ -31,17 +33,19 @@ export class NamesSeen {
     this.#listing = 1;
   }
 
-  /** Returns whether a name with this hash was added since `begin`, or there are too many names to tell. */
+  /** Returns whether a name with this hash was added since `begin`, or there are too many names, or too many like it, to tell. */
   add(hash: number): boolean {
     if (this.#names === namesAtMost) return true;
     this.#names += 1;
-    let at = hash & (slots - 1);
-    while (this.#listings[at] === this.#listing) {
+    for (let look = 0; look < looksAtMost; look++) {
+      const at = (hash + look) & (slots - 1);
+      if (this.#listings[at] !== this.#listing) {
+        this.#listings[at] = this.#listing;
+        this.#hashes[at] = hash;
+        return false;
+      }
       if (this.#hashes[at] === hash) return true;
-      at = (at + 1) & (slots - 1);
     }
-    this.#listings[at] = this.#listing;
-    this.#hashes[at] = hash;
-    return false;
+    return true;
   }
 }

@@ -1,7 +1,7 @@
 /** What ingest tells of its work: once a segment or a transaction, never once a file. */
 import type { Counts } from "./audit/counts.js";
 
-/** `wait`: for a connection, a lock, or the segment before. */
+/** `wait`: for a connection, a turn, a lock, or the segment before. */
 export const segmentPhases = ["wait", "copy", "diff", "merge", "commit"] as const;
 export type SegmentPhase = (typeof segmentPhases)[number];
 

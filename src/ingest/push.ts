@@ -279,8 +279,8 @@ class PushStream implements HeldByStream {
     const good = paths.flatMap((parsed) => ("path" in parsed ? [parsed.path] : []));
     if (good.length === 0) return paths.map(() => undefined);
     const { pool, dirIds, tenantTurns } = this.#context;
-    const lookUp = tenantTurns.lookUp(share.tenantId, this.#ended.signal, () => resolveDirectories(pool, dirIds, share, good));
-    const ids = await this.#failure.unlessFailed(lookUp);
+    const inTurn = <T>(work: () => Promise<T>) => tenantTurns.lookUp(share.tenantId, this.#ended.signal, work);
+    const ids = await this.#failure.unlessFailed(resolveDirectories(pool, dirIds, share, good, null, inTurn));
     let at = 0;
     return paths.map((parsed) => ("path" in parsed ? ids[at++] : undefined));
   }

@@ -2,9 +2,11 @@
  * Directories that a FULL scan did not list: their files are gone, unless what is above them could not be read.
  *
  * Of a tenant that the statistics do not know yet every index promises one row, and a join may begin with all of its files: hence the order
- * by name, which only the index that has a directory's files together gives for nothing, and the array, which is made once.
+ * by name, which only the index that has a directory's files together gives for nothing, and the ids as a parameter, which are compared by
+ * a hash should all files be read after all.
  */
 import type { PoolClient } from "pg";
+import { plainArray } from "../db/array-literals.js";
 import { clockMarginSeconds } from "./reconcile.js";
 import type { ScanRow } from "./scans.js";
 
@@ -39,22 +41,25 @@ export async function countLiveInVanished(client: PoolClient, tenantId: string):
 
 /** Marks up to `limit` files of staged directories missing, with a REMOVED version each. Returns how many. */
 export async function markBatchMissing(client: PoolClient, tenantId: string, scan: ScanRow, limit: number): Promise<number> {
+  const { rows } = await client.query<{ file_current_id: bigint }>(
+    `SELECT live.file_current_id FROM staging_dir v CROSS JOIN LATERAL (
+       SELECT f.file_current_id FROM file_current f
+       WHERE f.tenant_id = $1 AND f.dir_id = v.dir_id AND f.missing_since_scan_id IS NULL ORDER BY f.name OFFSET 0
+     ) live WHERE v.tenant_id = $1 LIMIT $2`,
+    [tenantId, limit],
+  );
+  if (rows.length === 0) return 0;
   const { rowCount } = await client.query(
     `WITH gone AS (
        UPDATE file_current c SET missing_since_scan_id = $3, updated_utc = now()
-       WHERE c.tenant_id = $1 AND c.file_current_id = ANY (ARRAY(
-         SELECT live.file_current_id FROM staging_dir v CROSS JOIN LATERAL (
-           SELECT f.file_current_id FROM file_current f
-           WHERE f.tenant_id = $1 AND f.dir_id = v.dir_id AND f.missing_since_scan_id IS NULL ORDER BY f.name OFFSET 0
-         ) live WHERE v.tenant_id = $1 LIMIT $4
-       ))
+       WHERE c.tenant_id = $1 AND c.file_current_id = ANY ($4::bigint[]) AND c.missing_since_scan_id IS NULL
        RETURNING c.*
      )
      INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
        atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
      SELECT tenant_id, $2, dir_id, name, $3, 'R', link_count, file_current_id, size_bytes, allocated_bytes,
        scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash FROM gone`,
-    [tenantId, scan.shareId, scan.scanId, limit],
+    [tenantId, scan.shareId, scan.scanId, plainArray(rows.map((row) => row.file_current_id))],
   );
   return rowCount ?? 0;
 }

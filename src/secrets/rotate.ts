@@ -10,7 +10,7 @@ import { inTenant, readTenant } from "../db/tenant.js";
 import { listTenants } from "../tenancy/tenants.js";
 import { type DataKeys, newTenantKeys } from "./data-keys.js";
 import type { Kms, WrappedKey } from "./kms.js";
-import { findTenantKeys, lockTenantKeys, readTenantKeys, storeTenantKeys, type TenantKeys } from "./tenant-key.js";
+import { lockTenantKeys, readTenantKeys, storeTenantKeys, type TenantKeys } from "./tenant-key.js";
 
 /** Secrets of a transaction. */
 const batchSecrets = 100;
@@ -99,8 +99,11 @@ export async function rewrapDataKeys(pool: Pool, keys: DataKeys, signal: AbortSi
       continue;
     }
     const done = await rewrapTenant(pool, kms, tenantId).catch((error) => {
-      if ((error as { reason?: unknown }).reason !== "MASTER_KEY_UNUSABLE") throw error;
-      return "failed" as const;
+      const { reason } = error as { reason?: unknown };
+      if (reason === "MASTER_KEY_UNUSABLE") return "failed" as const;
+      // While those before it had their turns, or in its own.
+      if (reason === "TENANT_NOT_FOUND") return "erased" as const;
+      throw error;
     });
     if (done === "failed") result.failed.push(code);
     else if (done !== "erased") result[done] += 1;
@@ -108,18 +111,15 @@ export async function rewrapDataKeys(pool: Pool, keys: DataKeys, signal: AbortSi
   return result;
 }
 
-/** Erased: while those before it had their turns. */
-async function rewrapTenant(pool: Pool, kms: Kms, tenantId: string): Promise<"rewrapped" | "newest" | "erased"> {
+/** Throws NOT_FOUND. */
+async function rewrapTenant(pool: Pool, kms: Kms, tenantId: string): Promise<"rewrapped" | "newest"> {
   const newestRef = await kms.newestRef();
   const isNewest = ({ no, current, previous }: TenantKeys) =>
     no === 0 || (current.ref === newestRef && (previous === undefined || previous.ref === newestRef));
-  const before = await readTenant(pool, tenantId, (client) => findTenantKeys(client, tenantId));
-  if (before === undefined) return "erased";
-  if (isNewest(before)) return "newest";
+  if (isNewest(await readTenant(pool, tenantId, (client) => readTenantKeys(client, tenantId)))) return "newest";
   return inTenant(pool, tenantId, async (client) => {
     await lockTenantKeys(client, tenantId, "exclusive");
-    const seen = await findTenantKeys(client, tenantId);
-    if (seen === undefined) return "erased";
+    const seen = await readTenantKeys(client, tenantId);
     if (isNewest(seen)) return "newest";
     const again = async (key: WrappedKey) => kms.wrap(await kms.unwrap(key, tenantId), tenantId);
     const next = { no: seen.no, current: await again(seen.current), previous: seen.previous && (await again(seen.previous)) };

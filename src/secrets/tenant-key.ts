@@ -1,5 +1,6 @@
 /** A tenant's data keys as its row has them: wrapped, numbered. Every function is within a transaction of the tenant. */
 import type { ClientBase } from "pg";
+import { DomainError } from "../errors.js";
 import type { WrappedKey } from "./kms.js";
 
 export interface TenantKeys {
@@ -19,14 +20,8 @@ export async function lockTenantKeys(client: ClientBase, tenantId: string, mode:
   await client.query(`SELECT ${lock}(hashtextextended('data key ' || $1, 0))`, [tenantId]);
 }
 
+/** Throws NOT_FOUND: a tenant may be erased at any moment, whoever holds the lock on its keys. */
 export async function readTenantKeys(client: ClientBase, tenantId: string): Promise<TenantKeys> {
-  const keys = await findTenantKeys(client, tenantId);
-  if (keys === undefined) throw new Error("the tenant has no row, or its transaction is of another tenant");
-  return keys;
-}
-
-/** Undefined: the tenant was erased. */
-export async function findTenantKeys(client: ClientBase, tenantId: string): Promise<TenantKeys | undefined> {
   const { rows } = await client.query<{
     dek_no: number;
     kms_ref: string;
@@ -35,7 +30,8 @@ export async function findTenantKeys(client: ClientBase, tenantId: string): Prom
     previous_encrypted_dek: string | null;
   }>("SELECT dek_no, kms_ref, encrypted_dek, previous_kms_ref, previous_encrypted_dek FROM tenant WHERE tenant_id = $1", [tenantId]);
   const [row] = rows;
-  if (row === undefined) return undefined;
+  if (row === undefined)
+    throw new DomainError("NOT_FOUND", `There is no tenant ${tenantId}; it was erased.`, { reason: "TENANT_NOT_FOUND" });
   const { previous_kms_ref: ref, previous_encrypted_dek: wrapped } = row;
   return {
     no: row.dek_no,
@@ -44,7 +40,7 @@ export async function findTenantKeys(client: ClientBase, tenantId: string): Prom
   };
 }
 
-/** Puts `next` in the place of `seen`. Under the exclusive lock, so that nobody else does; throws when somebody has. */
+/** Puts `next` in the place of `seen`. Under the exclusive lock, so that nobody else does; throws when somebody has, and NOT_FOUND. */
 export async function storeTenantKeys(client: ClientBase, tenantId: string, seen: TenantKeys, next: TenantKeys): Promise<void> {
   const { rows } = await client.query<{ changed: bigint }>("SELECT set_data_key($1, $2, $3, $4, $5, $6, $7, $8, $9) AS changed", [
     tenantId,
@@ -57,5 +53,7 @@ export async function storeTenantKeys(client: ClientBase, tenantId: string, seen
     next.previous?.ref,
     next.previous?.wrapped,
   ]);
-  if (BigInt(rows[0]?.changed ?? 0) !== 1n) throw new Error("the tenant's data key was changed without its lock");
+  if (BigInt(rows[0]?.changed ?? 0) === 1n) return;
+  await readTenantKeys(client, tenantId);
+  throw new Error("the tenant's data key was changed without its lock");
 }

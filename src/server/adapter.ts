@@ -22,6 +22,9 @@ const readSizeBytesAtMost = 4 * 1024 * 1024;
 /** ... of a call that needs no key: a name. */
 const openReadSizeBytesAtMost = 64 * 1024;
 
+/** A call without a place is answered in this time: a client that takes no answer would keep its stream, and what it has sent. */
+const refusalMs = 10_000;
+
 export interface AdapterOptions {
   routes: (router: ConnectRouter) => void;
   /** The first is the outermost. */
@@ -92,8 +95,11 @@ async function respond(handler: UniversalHandler, request: NodeRequest, response
   if (handler.allowedMethods.includes(call.method) && handler.supportedContentType(call.header.get("content-type") ?? "")) {
     const admitted = await options.admit(handler, call);
     context.set(admissionKey, admitted);
-    if (admitted.place === undefined) call = withoutBody(call);
-    else {
+    if (admitted.place === undefined) {
+      call = withoutBody(call);
+      const late = setTimeout(() => response.destroy(), refusalMs).unref();
+      void closed.then(() => clearTimeout(late));
+    } else {
       void closed.then(() => admitted.place?.letGo());
       if (admitted.caller !== undefined) options.onKnown(request);
       call = await prepare(handler, request, call, options).catch((error: unknown) => {

@@ -36,6 +36,8 @@ const handshakeMs = 10_000;
 const tcpKeepAliveMs = 60_000;
 /** Between the end of an answer and the closing of a stream whose request was not read to its end. */
 const closeDelayMs = 100;
+/** ... so often, while the end has not gone out, which takes a round of the event loop or two; of a broken connection, or without a window, it never does. */
+const closeDelaysAtMost = 10;
 
 export interface HttpServer {
   /** As clients name it: host:port as bound, with `https://` before it when the server has TLS. */
@@ -156,10 +158,11 @@ export async function bind(
  * sending. One that either side has closed stays as well, as long as something that was sent lies in it unread.
  */
 function closeAfterAnswer(stream: ServerHttp2Stream): void {
+  let left = closeDelaysAtMost;
   const closeSoon = () =>
     void setTimeout(() => {
       // Closing it drops what has not gone yet: on a busy event loop its trailers, and with them a call's status.
-      if (!stream.closed && stream.state.localClose !== 1) return closeSoon();
+      if (!stream.closed && stream.state.localClose !== 1 && left-- > 0) return closeSoon();
       if (!stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
       stream.destroy();
     }, closeDelayMs).unref();

@@ -136,7 +136,11 @@ function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Co
   try {
     event.path = parseSharePath(share.srcType, event.path);
     event.targetPath = event.action === "MOVE" ? parseSharePath(share.srcType, event.targetPath) : "";
-    if (event.path !== "/" && event.targetPath !== "/" && canBeStored(event.path) && canBeStored(event.targetPath)) return undefined;
+    const { action, path, targetPath } = event;
+    // What is made or moved may be a directory; else the last component is a file.
+    const componentsAtMost = action === "CREATE_DIRECTORY" || action === "MOVE" ? levelsAtMost : levelsAtMost + 1;
+    if (path !== "/" && targetPath !== "/" && canBeStored(path, componentsAtMost) && canBeStored(targetPath, componentsAtMost))
+      return undefined;
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
   }
@@ -144,10 +148,9 @@ function sort(event: ReceivedEvent, share: ShareRef, exclusions: Exclusions): Co
 }
 
 /** As of records of a scan: a longer name fits no index. */
-function canBeStored(path: string): boolean {
+function canBeStored(path: string, componentsAtMost: number): boolean {
   if (path.length <= 255) return true;
   const names = path.slice(1).split("/");
-  // The last is a file's, or what is moved.
-  if (names.length - 1 > levelsAtMost || Buffer.byteLength(path) > pathBytesAtMost) return false;
+  if (names.length > componentsAtMost || Buffer.byteLength(path) > pathBytesAtMost) return false;
   return names.every((name) => Buffer.byteLength(name) <= nameBytesAtMost);
 }
