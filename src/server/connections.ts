@@ -57,7 +57,7 @@ export class Connections {
     const unknown = [...this.#sessions.values()].filter((other) => !other.known && other.address === address);
     if (unknown.length >= this.#limits.unknownPerAddress) {
       this.#log.debug({ peer: address }, "an address has too many connections without a valid key: one is dropped");
-      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      if (!session.destroyed) session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       // Once that is out.
       setImmediate(() => session.destroy());
       return;
@@ -117,6 +117,8 @@ export class Connections {
 
   #pingAll(): void {
     for (const session of this.#sessions.keys()) {
+      // It is told of as closed only later: after a pause of the process timers go off before that.
+      if (session.destroyed) continue;
       if (this.#unanswered.has(session)) {
         this.#log.debug("a connection does not answer pings: dropped");
         session.destroy();
