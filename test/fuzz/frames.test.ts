@@ -8,6 +8,7 @@ import { ShareService } from "../../src/gen/frostline/v1/share_pb.js";
 import { frame } from "../support/fuzz-encode.js";
 import { callHeaders, flag, h2frame, hpack, preface, RawConnection, setting, type, uint32 } from "../support/fuzz-frames.js";
 import { type FuzzWorld, openFuzzWorld } from "../support/fuzz-world.js";
+import { createTestTenant, type TestTenant } from "../support/tenant.js";
 
 const fateMs = 10_000;
 /** A thousand calls that are reset at once take a second of a core before the connection is ended; on a machine with other things to do, several. */
@@ -17,9 +18,11 @@ const emptyMessage = frame(Buffer.alloc(0));
 
 let world: FuzzWorld;
 let key: string;
+let other: TestTenant;
 beforeAll(async () => {
   world = await openFuzzWorld();
   key = world.server.keys.admin;
+  other = await createTestTenant(world.database);
 });
 afterAll(() => world?.close());
 
@@ -39,9 +42,9 @@ const headersFrame = (stream: number, flags: number = flag.endHeaders, changed: 
   h2frame(type.headers, flags, stream, hpack(callHeaders(listShares, key, changed)));
 const repeat = (count: number, part: Buffer) => Buffer.concat(new Array<Buffer>(count).fill(part));
 
-/** What another client's call takes, in ms; it must be answered. */
+/** What a call of another tenant takes, in ms; it must be answered. */
 async function othersAreServed(): Promise<number> {
-  const client = createClient({ server: world.server.address, key });
+  const client = createClient({ server: world.server.address, key: other.keys.admin });
   const startMs = performance.now();
   await client.unary(ShareService.method.listShares, {}, { timeoutMs: servedMs });
   client.close();
