@@ -54,7 +54,11 @@ function remember({ request, status, detail }: Finding): void {
 function expectNoFindings(): void {
   const found = world.findings.splice(0);
   for (const finding of found) remember(finding);
-  expect(found.slice(0, 20).map(({ request, ...answer }) => ({ ...answer, request: JSON.stringify(request).slice(0, 500) }))).toEqual([]);
+  expect(found.slice(0, 20).map(shown)).toEqual([]);
+}
+
+function shown({ request, ...answer }: Finding) {
+  return { ...answer, request: JSON.stringify(request).slice(0, 500) };
 }
 
 test.each(readCorpus())("corpus: %s", async (_, { request }) => {
@@ -80,6 +84,7 @@ test("each good request is taken, so that what is wrong with others is what was 
 test("fields replaced, bytes damaged: each call is answered, and nothing is the server's fault", { timeout: longMs }, async () => {
   const random = seededRandom();
   const progress = new Progress(world);
+  if (isLong) console.log(`FROSTLINE_TEST_SEED=${random.seed}`);
   await world.run(allRequests(random), (count) => progress.sent(count));
   if (isLong) progress.print();
   expectNoFindings();
@@ -106,6 +111,7 @@ class Progress {
   readonly #residents: number[] = [];
   readonly #startMs = performance.now();
   #sent = 0;
+  #told = 0;
 
   constructor(world: FuzzWorld) {
     this.#world = world;
@@ -114,6 +120,7 @@ class Progress {
   async sent(count: number): Promise<void> {
     const before = this.#sent;
     this.#sent += count;
+    this.#tellFindings();
     const { heap, resident } = await this.#world.memory();
     this.#heaps.push(heap);
     this.#residents.push(resident);
@@ -124,6 +131,15 @@ class Progress {
         `${this.#sent} requests in ${seconds} s, ${this.#world.findings.length} findings, ${mib(heap)} MiB heap, ${mib(resident)} MiB resident`,
       );
     }
+  }
+
+  /** At once: a run of an hour may be ended before it could tell. */
+  #tellFindings(): void {
+    for (const finding of this.#world.findings.slice(this.#told)) {
+      remember(finding);
+      console.error(`After ${this.#sent} requests: ${JSON.stringify(shown(finding))}`);
+    }
+    this.#told = this.#world.findings.length;
   }
 
   /** What was left after a garbage collection is the least that was seen: of the second quarter of the run, and of its last. */
