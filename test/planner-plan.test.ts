@@ -161,6 +161,22 @@ test("a plan while another is being made says so", async () => {
   });
 });
 
+test("a plan that others overtake each time says so too", async () => {
+  await createShare(fixture, "outrun", { scanned: { files: 10, bytes: 10_000n, endedUnix } });
+  await inForce(rule("mine", 1, "size > 0"));
+  // What PostgreSQL says of a number that was taken since the transaction looked; a race cannot be lost three times on demand.
+  await withClient(fixture.database.superuserUrl, async (client) => {
+    await client.query(`CREATE FUNCTION lose_race() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN RAISE unique_violation USING TABLE = 'tier_plan', MESSAGE = 'lost'; END $$`);
+    await client.query("CREATE TRIGGER lose_race BEFORE INSERT ON tier_plan FOR EACH ROW EXECUTE FUNCTION lose_race()");
+    try {
+      await expect(plan("outrun")).rejects.toMatchObject({ code: "ABORTED", reason: "PLAN_RUNNING", retryDelayMs: 5000 });
+    } finally {
+      await client.query("DROP FUNCTION lose_race CASCADE");
+    }
+  });
+});
+
 test("a plan that another one overtook begins again, and counts what that one left", async () => {
   const shareId = await createShare(fixture, "overtaken", { scanned: { files: 10, bytes: 10_000n, endedUnix } });
   const id = await addFile(fixture, { shareId }, "/a");

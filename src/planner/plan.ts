@@ -27,7 +27,7 @@ const attemptsAtMost = 3;
 /**
  * Returns the plan, and whether an earlier call with the same request id made it.
  * Throws NOT_FOUND (share), FAILED_PRECONDITION (see Refusal), ALREADY_EXISTS (the request id was used for another share),
- * ABORTED (another plan of the share is under way), UNAVAILABLE (movers changed objects that it was about to plan again).
+ * ABORTED (another plan of the share is under way, or others came first each time), UNAVAILABLE (movers changed objects that it was about to plan again).
  */
 export async function planShare(
   pool: Pool,
@@ -39,7 +39,8 @@ export async function planShare(
     try {
       return await inTenant(pool, tenantId, (client) => planOnce(client, tenantId, callerId, request));
     } catch (error) {
-      if (attempt === attemptsAtMost || !isLostRace(error)) throw error;
+      if (!isLostRace(error)) throw error;
+      if (attempt === attemptsAtMost) throw planRunning(request.shareName);
     }
   }
 }
@@ -78,8 +79,11 @@ async function lockPlan(client: ClientBase, { share }: Situation): Promise<void>
   const { rows } = await client.query<{ locked: boolean }>("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked", [
     `plan of share ${share.share_id}`,
   ]);
-  if (rows[0]?.locked) return;
-  throw new DomainError("ABORTED", `The share ${JSON.stringify(share.share_name)} is being planned. Try again when that has ended.`, {
+  if (rows[0]?.locked !== true) throw planRunning(share.share_name);
+}
+
+function planRunning(shareName: string): DomainError {
+  return new DomainError("ABORTED", `The share ${JSON.stringify(shareName)} is being planned. Try again when that has ended.`, {
     reason: "PLAN_RUNNING",
     retryDelayMs: 5000,
   });
