@@ -1,5 +1,6 @@
 /** One directory: its files' attributes, and the names of its subdirectories. */
 import type { BigIntStats } from "node:fs";
+import type { BlockingCalls } from "./blocking-calls.js";
 import type { Excluder } from "./exclude.js";
 import type { FileSystems } from "./file-systems.js";
 import { hashFile, isStub } from "./hash.js";
@@ -42,6 +43,7 @@ export interface WalkContext {
   backslashSeparates: boolean;
   excluded: Excluder;
   throttle: Throttle | undefined;
+  blocking: BlockingCalls;
   pool: StatPool;
   fileSystems: FileSystems;
   owners: Map<bigint, string>;
@@ -67,6 +69,7 @@ export async function* listDirectory(context: WalkContext, path: string): AsyncG
   let held: Listing | undefined;
   let opened: OpenDirectory | undefined;
   try {
+    await context.blocking.pause();
     opened = await enter(context, path);
     for (let last = opened === undefined; opened !== undefined && !last; ) {
       context.signal.throwIfAborted();
@@ -152,7 +155,7 @@ function directoryFault(context: WalkContext, path: string, name: string): strin
 /** Undefined for a directory of another file system that is not to be entered. */
 async function enter(context: WalkContext, path: string): Promise<OpenDirectory | undefined> {
   const below = path === "/" ? "" : context.separator === "/" ? path : path.replaceAll("/", context.separator);
-  const opened = await openDirectory(context.root + below, context.separator, context.fileSystems);
+  const opened = await openDirectory(context.root + below, context.separator, context.fileSystems, context.blocking);
   if (!context.oneFileSystem || opened.stats.dev === context.dev) return opened;
   context.stats.otherFileSystems++;
   if (opened.close !== undefined) await opened.close();

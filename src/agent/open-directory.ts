@@ -1,6 +1,7 @@
 /** The entries of a directory, in batches, whatever its size and however long its path. */
 import * as fs from "node:fs";
 import { promisify } from "node:util";
+import type { BlockingCalls } from "./blocking-calls.js";
 import type { FileSystems } from "./file-systems.js";
 
 /** A name holds one byte a character: compact, exact, and in byte order when sorted. */
@@ -37,10 +38,9 @@ const O_PATH = 0o10000000;
 
 const lstat = promisify(fs.lstat) as (path: Buffer, options: { bigint: true }) => Promise<fs.BigIntStats>;
 const opendir = promisify(fs.opendir) as unknown as (path: Buffer, options: { encoding: "buffer"; bufferSize: number }) => Promise<fs.Dir>;
-const readdir = promisify(fs.readdir) as unknown as (
-  path: Buffer,
-  options: { encoding: "latin1"; withFileTypes: true },
-) => Promise<fs.Dirent[]>;
+const asDirents = { encoding: "latin1", withFileTypes: true } as const;
+const readdir = promisify(fs.readdir) as unknown as (path: Buffer, options: typeof asDirents) => Promise<fs.Dirent[]>;
+const readdirSync = fs.readdirSync as unknown as (path: Buffer, options: typeof asDirents) => fs.Dirent[];
 const open = promisify(fs.open);
 const closeFd = promisify(fs.close);
 
@@ -48,7 +48,13 @@ const closeFd = promisify(fs.close);
  * Opens a directory for listing; symlinks are not followed. `path` is absolute, one byte a character, without a separator at its end.
  * Rejects with the system's error (ENOENT, ENOTDIR, EACCES, ...).
  */
-export async function openDirectory(path: string, separator: string, fileSystems: FileSystems): Promise<OpenDirectory> {
+export async function openDirectory(
+  path: string,
+  separator: string,
+  fileSystems: FileSystems,
+  blocking: BlockingCalls,
+): Promise<OpenDirectory> {
+  const here = fileSystems.allLocal && blocking.advisable;
   const long = process.platform === "linux" && path.length > plainPathBytes ? await openLong(path) : undefined;
   const at = long === undefined ? path : `/proc/self/fd/${long}`;
   const closeLong = long === undefined ? undefined : () => closeFd(long);
@@ -56,10 +62,10 @@ export async function openDirectory(path: string, separator: string, fileSystems
     // `/`, `C:\\` and a descriptor's link need the separator; anywhere else it would follow a symlink.
     const needsSeparator = long !== undefined || path === "" || (separator === "\\" && path.endsWith(":"));
     const self = Buffer.from(needsSeparator ? `${at}${separator}` : at, "latin1");
-    const stats = fileSystems.allLocal ? fs.lstatSync(self, { bigint: true }) : await lstat(self, { bigint: true });
+    const stats = here ? fs.lstatSync(self, { bigint: true }) : await lstat(self, { bigint: true });
     if (!stats.isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${path}'`), { code: "ENOTDIR" });
     const local = fileSystems.allLocal || (await fileSystems.isLocal(self, stats.dev));
-    const entries = local && stats.size <= wholeReadSizeBytes ? await readWhole(self) : undefined;
+    const entries = local && stats.size <= wholeReadSizeBytes ? await readWhole(self, here ? blocking : undefined) : undefined;
     const reader = entries === undefined ? await readGradually(self) : inSlices(entries);
     return { prefix: `${at}${separator}`, stats, local, next: reader.next, close: both(reader.close, closeLong) };
   } catch (error) {
@@ -70,13 +76,19 @@ export async function openDirectory(path: string, separator: string, fileSystems
 
 type Reader = Pick<OpenDirectory, "next" | "close">;
 
-/** One system call for a small directory: four times as fast as opening, reading and closing. Undefined where that can't be. */
-function readWhole(path: Buffer): Promise<fs.Dirent[] | undefined> {
-  return readdir(path, { encoding: "latin1", withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+/** Four times as fast as opening, reading and closing. On this thread with `blocking`. Undefined where it can't be read so. */
+async function readWhole(path: Buffer, blocking: BlockingCalls | undefined): Promise<fs.Dirent[] | undefined> {
+  try {
+    if (blocking === undefined) return await readdir(path, asDirents);
+    const startMs = performance.now();
+    const dirents = readdirSync(path, asDirents);
+    blocking.took(performance.now() - startMs);
+    return dirents;
+  } catch (error) {
     // A file system that tells no types: Node then asks for each, and cannot join this path with a name that is text.
-    if (error.code === "ERR_INVALID_ARG_TYPE") return undefined;
+    if ((error as NodeJS.ErrnoException).code === "ERR_INVALID_ARG_TYPE") return undefined;
     throw error;
-  });
+  }
 }
 
 function inSlices(dirents: fs.Dirent[]): Reader {

@@ -1,12 +1,10 @@
 /** lstat of many files: one after the other where that is fastest, many in flight where each may take long. */
 import * as fs from "node:fs";
 
+import type { BlockingCalls } from "./blocking-calls.js";
+
 /** With a network or a disk to wait for, this many keep Node's threads busy. */
 const inFlightAtMost = 64;
-/** A call that takes longer than this had to wait for a disk. From the cache it takes 2 us. */
-const slowCallMs = 0.2;
-/** After a slow call, so many files are asked for in flight before the next is tried by itself. */
-const filesInFlightAfterSlowCall = 256;
 
 export type StatResult = fs.BigIntStats | NodeJS.ErrnoException;
 
@@ -21,32 +19,28 @@ interface Batch {
 export interface StatPool {
   /**
    * One result for each path, in their order; a path's error is its result. `local`: the files are on a local disk, which
-   * never hangs, so that what is cached may be asked for on this thread: handing a call to another costs more than the call
-   * itself (3.2 us against 1.8).
+   * never hangs, so that what is cached may be asked for on this thread.
    */
   lstatAll(paths: Buffer[], local: boolean): Promise<StatResult[]>;
 }
 
 /** Callbacks rather than promises for each file: a promise costs as much as the call. */
-export function createStatPool(): StatPool {
+export function createStatPool(blocking: BlockingCalls): StatPool {
   const queue: Batch[] = [];
   let inFlight = 0;
-  /** Files to ask for in flight before this thread is tried again. */
-  let slowLeft = 0;
 
-  /** Asks on this thread until a call is slow; returns how many results there are. */
+  /** Asks on this thread until a call waits for the disk; returns how many results there are. */
   function askHere(paths: Buffer[], results: StatResult[]): number {
     let before = performance.now();
-    for (let i = 0; i < paths.length; i++) {
-      results[i] = lstatHere(paths[i] as Buffer);
+    let asked = 0;
+    while (asked < paths.length && blocking.advisable) {
+      results[asked] = lstatHere(paths[asked] as Buffer);
+      asked++;
       const now = performance.now();
-      if (now - before > slowCallMs) {
-        slowLeft = filesInFlightAfterSlowCall;
-        return i + 1;
-      }
+      blocking.took(now - before);
       before = now;
     }
-    return paths.length;
+    return asked;
   }
 
   function pump(): void {
@@ -69,9 +63,9 @@ export function createStatPool(): StatPool {
   return {
     async lstatAll(paths, local) {
       const results = new Array<StatResult>(paths.length);
-      const next = local && slowLeft <= 0 ? askHere(paths, results) : 0;
+      const next = local ? askHere(paths, results) : 0;
       if (next === paths.length) return results;
-      slowLeft -= paths.length - next;
+      blocking.madeInFlight(paths.length - next);
       return new Promise((done) => {
         queue.push({ paths, results, next, left: paths.length - next, done });
         pump();

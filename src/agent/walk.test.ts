@@ -301,6 +301,19 @@ describe("bounds", () => {
     await expect(walking).rejects.toThrow("enough");
   });
 
+  test("an abort is heard while everything is cached", async () => {
+    const root = tree(Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`d${i}/f`, ""])));
+    expect(await all(root)).toHaveLength(3001);
+    const controller = new AbortController();
+    const walking = walk(root, { signal: controller.signal });
+    await walking.next();
+    setImmediate(() => controller.abort(new Error("enough")));
+    const rest = async () => {
+      for await (const _ of walking);
+    };
+    await expect(rest()).rejects.toThrow("enough");
+  });
+
   test("the throttle holds the rate", async () => {
     const root = tree(Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`d${i % 4}/f${i}`, ""])));
     const startMs = performance.now();

@@ -2,6 +2,7 @@
 import { setMaxListeners } from "node:events";
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
+import { BlockingCalls } from "./blocking-calls.js";
 import { createExcluder, type ExcludeOptions } from "./exclude.js";
 import { createFileSystems } from "./file-systems.js";
 import { type Children, inOrder, type Turn } from "./in-order.js";
@@ -99,6 +100,7 @@ async function openRoot(root: string, options: WalkOptions, signal: AbortSignal)
   if (!stats.isDirectory()) throw new Error(`${root} is not a directory. Give the root of the share.`);
   // Windows: the \\?\ form has no limit of 260 characters.
   const bytes = Buffer.from(path.toNamespacedPath(real)).toString("latin1");
+  const blocking = new BlockingCalls();
   const context: WalkContext = {
     root: bytes.endsWith(path.sep) ? bytes.slice(0, -1) : bytes,
     separator: path.sep,
@@ -108,7 +110,8 @@ async function openRoot(root: string, options: WalkOptions, signal: AbortSignal)
     backslashSeparates: options.backslashSeparates ?? false,
     excluded: createExcluder(options),
     throttle: options.maxFilesPerSecond === undefined ? undefined : createThrottle(options.maxFilesPerSecond),
-    pool: createStatPool(),
+    blocking,
+    pool: createStatPool(blocking),
     fileSystems: await createFileSystems(real),
     owners: new Map(),
     stats: options.stats ?? newWalkStats(),
