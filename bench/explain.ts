@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 const shareAtLeast = 0.01;
 
 /** The server's connections: the bench's own statements are none of its. */
-const applications = ["frostline", "frostline-ingest"];
+const applications = ["frostline", "frostline-ingest", "frostline-audit", "frostline-authentication"];
 
 interface Statement {
   text: string;

@@ -160,6 +160,7 @@ export class Fold {
       atimeUnix: event.timeMicros / 1_000_000n,
       structuralMicros: event.timeMicros,
       stubbedTierId: undefined,
+      tid: undefined,
       missing: false,
       touched: true,
       stale: false,

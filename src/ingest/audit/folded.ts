@@ -14,6 +14,8 @@ export interface AuditFile {
   structuralMicros: bigint | undefined;
   /** Its tier object, when it is STUBBED. */
   stubbedTierId: bigint | undefined;
+  /** Where its row is: a ctid, as PostgreSQL writes it. Undefined where that is not known, or no longer. */
+  tid: string | undefined;
   missing: boolean;
   touched: boolean;
   /** Written: size and mtime are no longer known. */

@@ -1,29 +1,13 @@
 /** What the database knows of the paths that audit events name. */
 import type { ClientBase } from "pg";
-import { bigintArray, booleanArray, integerArray, textArray } from "../../db/binary-arrays.js";
+import { bigintArray } from "../../db/binary-arrays.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { DirectoryCache } from "./directory-cache.js";
 import type { AuditFile, KnownPath } from "./folded.js";
-import { clockMarginMicros } from "./listed.js";
 import { loadDirectories } from "./load-directories.js";
+import { askFiles, type Found, type Key } from "./load-files.js";
 import { loadWaiting } from "./waiting.js";
-
-export interface Key {
-  path: string;
-  dirId: bigint;
-  name: string;
-}
-
-export interface PathRow {
-  ordinal: number;
-  file_current_id: bigint | null;
-  atime_unix: bigint | null;
-  structural_micros: bigint | null;
-  was_there: boolean;
-  deleted_micros: bigint | null;
-  listed_micros: bigint | null;
-}
 
 export interface LoadContext {
   share: ShareRef;
@@ -58,7 +42,8 @@ export async function loadPaths(
   known: Map<string, KnownPath>,
 ): Promise<void> {
   const keys = await findKeys(client, context, paths);
-  await addKnown(client, context, facts, keys, await askFiles(client, context, keys.placed), known);
+  const found = await askFiles(client, context.share, keys.placed, context.changing);
+  await addKnown(client, context, facts, { found, unplaced: keys.unplaced }, known);
 }
 
 /** Directories keep their rows, so this may be asked before the share is held; of what is unplaced then, it has to be asked again. */
@@ -74,60 +59,24 @@ export async function findKeys(client: ClientBase, { share, directories }: LoadC
   return keys;
 }
 
-/** The rows of files, in no order. The share's exclusive lock is held by the time that the database comes to it. */
-export async function askFiles(client: ClientBase, { share, changing }: LoadContext, keys: Key[]): Promise<PathRow[]> {
-  if (keys.length === 0) return [];
-  const { rows } = await client.query<PathRow>(
-    `SELECT k.ordinal, c.file_current_id, c.atime_unix, (extract(epoch FROM c.last_structural_event_utc) * 1000000)::bigint AS structural_micros,
-       m.names > 0 AS was_there, m.deleted_micros, d.listed_micros
-     FROM (
-       -- In the order of the index: files of one directory lie side by side.
-       SELECT * FROM unnest($2::integer[], $3::bigint[], $4::text[], $5::boolean[]) AS k (ordinal, dir_id, name, changing) ORDER BY dir_id
-     ) k
-     LEFT JOIN LATERAL (
-       SELECT f.file_current_id, f.atime_unix, f.last_structural_event_utc FROM file_current f
-       WHERE f.tenant_id = $1 AND f.dir_id = k.dir_id AND f.name = k.name AND f.missing_since_scan_id IS NULL LIMIT 1
-     ) c ON true
-     CROSS JOIN LATERAL (
-       SELECT count(*) AS names, (extract(epoch FROM max(f.last_structural_event_utc)) * 1000000)::bigint AS deleted_micros FROM file_current f
-       WHERE (k.changing OR c.file_current_id IS NULL)
-         AND f.tenant_id = $1 AND f.dir_id = k.dir_id AND f.name = k.name AND f.missing_since_scan_id IS NOT NULL
-     ) m
-     LEFT JOIN LATERAL (
-       SELECT (extract(epoch FROM listed_utc) * 1000000)::bigint - $6::bigint AS listed_micros FROM dir
-       WHERE k.changing AND tenant_id = $1 AND dir_id = k.dir_id AND missing_since_scan_id IS NULL OFFSET 0
-     ) d ON true`,
-    [
-      share.tenantId,
-      integerArray(keys.map((_, at) => at)),
-      bigintArray(keys.map(({ dirId }) => dirId)),
-      textArray(keys.map(({ name }) => name)),
-      booleanArray(keys.map(({ path }) => changing.has(path))),
-      clockMarginMicros,
-    ],
-  );
-  return rows;
-}
-
-/** Adds to `known` what `rows` say of `placed`, and what else has to be asked of all keys. */
+/** Adds to `known` what was found, and what else has to be asked of all paths. */
 export async function addKnown(
   client: ClientBase,
   { share, changing, ofDirectories }: LoadContext,
   { rootListedMicros, someWait }: ShareFacts,
-  { placed, unplaced }: Keys,
-  rows: PathRow[],
+  { found, unplaced }: { found: Found[]; unplaced: string[] },
   known: Map<string, KnownPath>,
 ): Promise<void> {
   const files: AuditFile[] = [];
-  for (const row of rows) {
-    const { path } = placed[row.ordinal] as Key;
-    const live = row.file_current_id === null ? undefined : toFile(path, row.file_current_id, row);
+  for (const of of found) {
+    const { path } = of.key;
+    const live = of.fileCurrentId === undefined ? undefined : toFile(of, of.fileCurrentId);
     if (live) files.push(live);
     known.set(path, {
       live,
-      wasThere: row.was_there,
-      deletedMicros: row.deleted_micros ?? undefined,
-      listedMicros: changing.has(path) ? (row.listed_micros ?? rootListedMicros) : undefined,
+      wasThere: of.wasThere,
+      deletedMicros: of.deletedMicros,
+      listedMicros: changing.has(path) ? (of.listedMicros ?? rootListedMicros) : undefined,
       waiting: undefined,
       directory: undefined,
     });
@@ -141,7 +90,7 @@ export async function addKnown(
       waiting: undefined,
       directory: undefined,
     });
-  const paths = [...placed.map(({ path }) => path), ...unplaced];
+  const paths = [...found.map(({ key }) => key.path), ...unplaced];
   const mayBeDirectories = paths.filter((path) => ofDirectories.has(path));
   const mayWait = someWait ? paths.filter((path) => changing.has(path)) : [];
   const [directories, waiting] = await Promise.all([
@@ -167,14 +116,15 @@ async function loadStubbed(client: ClientBase, share: ShareRef, files: AuditFile
   }
 }
 
-function toFile(path: string, fileCurrentId: bigint, row: PathRow): AuditFile {
+function toFile({ key, atimeUnix, structuralMicros, tid }: Found, fileCurrentId: bigint): AuditFile {
   return {
     fileCurrentId,
-    path,
-    loadedPath: path,
-    atimeUnix: row.atime_unix ?? undefined,
-    structuralMicros: row.structural_micros ?? undefined,
+    path: key.path,
+    loadedPath: key.path,
+    atimeUnix,
+    structuralMicros,
     stubbedTierId: undefined,
+    tid,
     missing: false,
     touched: false,
     stale: false,

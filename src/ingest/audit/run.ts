@@ -13,7 +13,8 @@ import type { AccessEvent, AuditEvent } from "./events.js";
 import { Fold } from "./fold.js";
 import type { Known } from "./folded.js";
 import { readListedMicros } from "./listed.js";
-import { addKnown, askFiles, findKeys, type Keys, type LoadContext, loadPaths, type ShareFacts } from "./load.js";
+import { addKnown, findKeys, type LoadContext, loadPaths, type ShareFacts } from "./load.js";
+import { askFiles, changedSince, type Found, type Key, type Sighting, seeFiles } from "./load-files.js";
 import { missingScan } from "./missing-scan.js";
 import { reviveDirectories, storeFolded } from "./store.js";
 import { doSomeWait } from "./waiting.js";
@@ -26,8 +27,8 @@ export interface RunTarget {
 }
 
 /**
- * A run of events that is to be applied; `counts` is added to. To be called before the share is held: what directories have rows
- * is asked already, and all that the first look-up needs put together.
+ * A run of events that is to be applied; `counts` is added to. To be called before the share is held: the files that events only read are looked
+ * up already, while another transaction is applied. Under the share's lock it is asked which of them have changed since.
  */
 export async function prepareRun(client: ClientBase, target: RunTarget, events: AuditEvent[], counts: Counts): Promise<Run> {
   const run = new Run(client, target, events, counts);
@@ -53,8 +54,10 @@ export class Run {
   #facts: ShareFacts = { rootListedMicros: undefined, someWait: false };
   /** The scan that what an event deletes is said to be missing since. */
   #missingScanId = 0n;
-  /** Of all events: see `prepare`. */
-  #keys: Keys = { placed: [], unplaced: [] };
+  /** Of the paths of all events: the files that were seen, what is to be asked, and paths whose directories had no row. */
+  #seen: Sighting | undefined;
+  #toAsk: Key[] = [];
+  #unplaced: string[] = [];
   /** The event up to which all paths are known, and how many are looked up at the next time. */
   #loadedTo: number;
   #loadAhead = loadedAfterDirectory;
@@ -79,32 +82,39 @@ export class Run {
   }
 
   async prepare(): Promise<void> {
-    this.#keys = await findKeys(this.#client, this.#load, this.#unknownPaths(0, this.#events.length));
+    const { placed, unplaced } = await findKeys(this.#client, this.#load, this.#unknownPaths(0, this.#events.length));
+    const onlyRead = placed.filter(({ path }) => !this.#changing.has(path));
+    this.#seen = await seeFiles(this.#client, this.#target.share, onlyRead);
+    this.#toAsk = [...placed.filter(({ path }) => this.#changing.has(path)), ...this.#seen.absent];
+    this.#unplaced = unplaced;
   }
 
   /**
-   * Asks for what is known of all paths. Its statements may be sent right behind the one that takes the share's lock. Throws
+   * Asks for what is known of all paths, after `prepare`. Its statements may be sent right behind the one that takes the share's lock. Throws
    * FAILED_PRECONDITION for a share that was never scanned.
    */
   async start(): Promise<void> {
     const { share } = this.#target;
-    const [missingScanId, rootListedMicros, someWait, rows, again] = await Promise.all([
+    const seen = this.#seen as Sighting;
+    const [missingScanId, rootListedMicros, someWait, changedPlaces, asked, again] = await Promise.all([
       missingScan(this.#client, share),
       readListedMicros(this.#client, share, "/"),
       doSomeWait(this.#client, share),
-      askFiles(this.#client, this.#load, this.#keys.placed),
+      changedSince(this.#client, share, seen),
+      askFiles(this.#client, share, this.#toAsk, this.#changing),
       // Who held the share meanwhile may have made their directories.
-      findKeys(this.#client, this.#load, this.#keys.unplaced),
+      findKeys(this.#client, this.#load, this.#unplaced),
     ]);
     this.#missingScanId = missingScanId;
     this.#facts = { rootListedMicros, someWait };
-    const first = { placed: this.#keys.placed, unplaced: again.unplaced };
+    const changed = new Set(changedPlaces);
+    const toAskNow = [...again.placed, ...changedPlaces.map((place) => (seen.found[place] as Found).key)];
+    const first = { found: [...seen.found.filter((_, place) => !changed.has(place)), ...asked], unplaced: again.unplaced };
     const [late] = await Promise.all([
-      askFiles(this.#client, this.#load, again.placed),
-      addKnown(this.#client, this.#load, this.#facts, first, rows, this.#known.paths),
+      askFiles(this.#client, share, toAskNow, this.#changing),
+      addKnown(this.#client, this.#load, this.#facts, first, this.#known.paths),
     ]);
-    if (again.placed.length > 0)
-      await addKnown(this.#client, this.#load, this.#facts, { placed: again.placed, unplaced: [] }, late, this.#known.paths);
+    if (late.length > 0) await addKnown(this.#client, this.#load, this.#facts, { found: late, unplaced: [] }, this.#known.paths);
   }
 
   /** Applies all events in their order; resolves with the accesses to tiered files. */

@@ -61,6 +61,7 @@ function settle(folded: Folded, row: SettledRow, fileCurrentId: bigint): void {
     loadedPath: row.path,
     atimeUnix: seconds,
     structuralMicros: row.structural_micros ?? undefined,
+    tid: undefined,
     stubbedTierId: row.stubbed_tier_id ?? undefined,
     missing: false,
     touched: true,

@@ -46,6 +46,8 @@ export async function storeFolded(
   for (const file of files) {
     file.loadedPath = file.missing ? undefined : file.path;
     file.touched = file.stale = file.restructured = false;
+    // What was written is elsewhere now.
+    file.tid = undefined;
   }
 }
 
@@ -114,26 +116,51 @@ async function insertNew(client: ClientBase, share: ShareRef, files: AuditFile[]
   );
 }
 
-/** Access times never go back: GREATEST, so that a scan and an event may come in either order. */
+/** By their rows' places where these are known: a third of the work. */
 async function touch(client: ClientBase, tenantId: string, files: AuditFile[]): Promise<void> {
-  if (files.length === 0) return;
-  await client.query(
+  const placed = files.filter((file) => file.tid !== undefined && !file.restructured);
+  const touched = [
+    touchRows(client, tenantId, placed, "c.ctid = f.tid AND c.file_current_id = f.file_current_id"),
+    touchRows(
+      client,
+      tenantId,
+      files.filter((file) => file.tid === undefined || file.restructured),
+      "c.file_current_id = f.file_current_id",
+    ),
+  ];
+  const [count] = await Promise.all(touched);
+  // A row that anybody moved is found by its key. Those that were touched already come out as they are.
+  if (count !== placed.length) await touchRows(client, tenantId, placed, "c.file_current_id = f.file_current_id");
+}
+
+/** Access times never go back: GREATEST, so that a scan and an event may come in either order. Returns how many rows there were. */
+async function touchRows(client: ClientBase, tenantId: string, files: AuditFile[], condition: string): Promise<number> {
+  if (files.length === 0) return 0;
+  const { rowCount } = await client.query(
     `UPDATE file_current c SET
        atime_unix = GREATEST(c.atime_unix, f.atime_unix), stale_metadata = c.stale_metadata OR f.stale, updated_utc = now(),
        last_accessed_source = CASE WHEN f.touched THEN 'lucidlink_audit' ELSE c.last_accessed_source END,
        atime_updated_utc = CASE WHEN f.touched THEN now() ELSE c.atime_updated_utc END
      FROM (
-       SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[]) AS f (file_current_id, atime_unix, touched, stale) ORDER BY file_current_id
+       SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::tid[]) AS f (file_current_id, atime_unix, touched, stale, tid)
+       ORDER BY file_current_id
      ) f
-     WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id`,
+     WHERE c.tenant_id = $1 AND ${condition}`,
     [
       tenantId,
       bigintArray(files.map(idOf)),
       bigintArray(files.map((file) => file.atimeUnix)),
       booleanArray(files.map((file) => file.touched)),
       booleanArray(files.map((file) => file.stale)),
+      tidArray(files.map(({ tid }) => tid)),
     ],
   );
+  return rowCount ?? 0;
+}
+
+/** For a parameter that is cast to tid[]. */
+function tidArray(tids: (string | undefined)[]): string {
+  return `{${tids.map((tid) => (tid === undefined ? "NULL" : `"${tid}"`)).join(",")}}`;
 }
 
 /** Directories that hold something exist, whatever was known of them before; when they were listed tells of another time. */
