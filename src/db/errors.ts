@@ -11,6 +11,8 @@ const retryable = new Map<string, string>([
   ["53200", "out of memory"],
   ["53300", "too many connections"],
   ["57014", "statement cancelled"],
+  // It was there a moment before. The next time it is found to be gone, which has an error of its own.
+  ["23503", "what it belongs to was removed meanwhile"],
   ["57P01", "administrator shutdown"],
   ["57P02", "crash shutdown"],
   ["57P03", "starting up or shutting down"],

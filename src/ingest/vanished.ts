@@ -49,19 +49,23 @@ export async function markBatchMissing(client: PoolClient, tenantId: string, sca
     [tenantId, limit],
   );
   if (rows.length === 0) return 0;
-  const { rowCount } = await client.query(
+  // A name that this scan has a REMOVED version of, and an event filled again since, keeps that one.
+  const marked = await client.query<{ files: bigint }>(
     `WITH gone AS (
        UPDATE file_current c SET missing_since_scan_id = $3, updated_utc = now()
        WHERE c.tenant_id = $1 AND c.file_current_id = ANY ($4::bigint[]) AND c.missing_since_scan_id IS NULL
        RETURNING c.*
+     ), removed AS (
+       INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
+         atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
+       SELECT tenant_id, $2, dir_id, name, $3, 'R', link_count, file_current_id, size_bytes, allocated_bytes,
+         scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash FROM gone
+       ON CONFLICT DO NOTHING
      )
-     INSERT INTO file (tenant_id, share_id, dir_id, name, scan_id, change, link_count, file_current_id, size_bytes, allocated_bytes,
-       atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash)
-     SELECT tenant_id, $2, dir_id, name, $3, 'R', link_count, file_current_id, size_bytes, allocated_bytes,
-       scanned_atime_unix, mtime_unix, ctime_unix, frn, owner, file_hash FROM gone`,
+     SELECT count(*) AS files FROM gone`,
     [tenantId, scan.shareId, scan.scanId, plainArray(rows.map((row) => row.file_current_id))],
   );
-  return rowCount ?? 0;
+  return Number(marked.rows[0]?.files);
 }
 
 export async function markVanishedDirectories(client: PoolClient, tenantId: string, scan: ScanRow): Promise<void> {

@@ -31,13 +31,18 @@ export async function addHold(
     throw invalidField("reason", `must have 1 to ${reasonCharsAtMost} characters, and no NUL.`);
   return inTenant(pool, tenantId, async (client) => {
     const share = await requireShare(client, tenantId, shareName);
-    await client.query(
-      "INSERT INTO hold (tenant_id, share_id, path_glob, reason, created_by) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-      [tenantId, share.share_id, pathGlob, reason, await actorOf(client, tenantId, callerId)],
-    );
-    const holds = await loadHolds(client, tenantId, share.share_id);
-    if (holds.length > holdsOfShareAtMost) throw tooMany(shareName);
-    return holds.find((hold) => hold.path_glob === pathGlob) as Hold;
+    const values = [tenantId, share.share_id, pathGlob, reason, await actorOf(client, tenantId, callerId)];
+    // Again where the hold that was there is removed at the same moment.
+    for (;;) {
+      await client.query(
+        "INSERT INTO hold (tenant_id, share_id, path_glob, reason, created_by) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        values,
+      );
+      const holds = await loadHolds(client, tenantId, share.share_id);
+      if (holds.length > holdsOfShareAtMost) throw tooMany(shareName);
+      const hold = holds.find(({ path_glob }) => path_glob === pathGlob);
+      if (hold !== undefined) return hold;
+    }
   });
 }
 

@@ -21,7 +21,7 @@ export interface PlanRequest {
   nowUnix: bigint;
 }
 
-/** A plan that was committed after this one looked shows itself once the transaction is begun again. */
+/** What was committed after this one looked shows itself once the transaction is begun again. */
 const attemptsAtMost = 3;
 
 /**
@@ -45,8 +45,12 @@ export async function planShare(
   }
 }
 
+/** Another plan took the number, or a scan's end gave a file that it was about to plan to the one that had moved there. */
 function isLostRace(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === "23505" && error.table === "tier_plan";
+  if (!(error instanceof pg.DatabaseError)) return false;
+  return (
+    (error.code === "23505" && error.table === "tier_plan") || (error.code === "23503" && error.table?.startsWith("tier_object") === true)
+  );
 }
 
 async function planOnce(

@@ -82,11 +82,17 @@ async function eraseShareRows(worker: Worker, erasureId: bigint | undefined, sha
 /** As that tenant: its shares, then the rest, then itself. */
 async function eraseTenantRows({ client, signal }: Worker, tenantId: string): Promise<boolean> {
   const worker = { client, tenantId, signal };
-  const { rows } = await step(worker, () =>
-    client.query<{ share_id: bigint }>("SELECT share_id FROM share WHERE tenant_id = $1", [tenantId]),
-  );
-  await step(worker, () => client.query("UPDATE share SET erasing_utc = coalesce(erasing_utc, now()) WHERE tenant_id = $1", [tenantId]));
-  for (const { share_id: shareId } of rows) if (!(await eraseShareRows(worker, undefined, shareId))) return false;
+  // Until there is none: a call that was let in before its key was revoked may make one meanwhile.
+  for (;;) {
+    const { rows } = await step(worker, () =>
+      client.query<{ share_id: bigint }>(
+        "UPDATE share SET erasing_utc = coalesce(erasing_utc, now()) WHERE tenant_id = $1 RETURNING share_id",
+        [tenantId],
+      ),
+    );
+    if (rows.length === 0) break;
+    for (const { share_id: shareId } of rows) if (!(await eraseShareRows(worker, undefined, shareId))) return false;
+  }
   await step(worker, async () => {
     await client.query(allowLongStatements);
     await client.query("SELECT erase_tenant_rows($1)", [tenantId]);

@@ -36,6 +36,11 @@ export async function lockCursors(
     ),
     client.query<Cursor>(`${selectCursor} AND audit_file_path = ANY($3::text[]) ORDER BY audit_file_path COLLATE "C" FOR UPDATE`, values),
   ]);
+  if (rows.length < auditFilePaths.length)
+    throw new DomainError("ABORTED", "Where audit files were read to is being erased, with their share. Begin again.", {
+      reason: "SHARE_ERASED",
+      retryDelayMs: 1000,
+    });
   return new Map(rows.map((cursor) => [cursor.auditFilePath, cursor]));
 }
 
