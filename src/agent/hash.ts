@@ -24,7 +24,7 @@ export function isStub(file: FileIdentity): boolean {
  * Only the file's owner and root may read without touching the access time; for others the system's rules hold.
  * Rejects with the system's error, or the signal's reason.
  */
-export async function hashFile(path: Buffer, expected: FileIdentity, signal: AbortSignal): Promise<Uint8Array | undefined> {
+export async function hashFile(path: string | Buffer, expected: FileIdentity, signal: AbortSignal): Promise<Uint8Array | undefined> {
   const handle = await fs.open(path, baseFlags | noAtime).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "EPERM" && noAtime !== 0) return fs.open(path, baseFlags);
     throw error;

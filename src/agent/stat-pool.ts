@@ -1,15 +1,17 @@
 /** lstat of many files: one after the other where that is fastest, many in flight where each may take long. */
 import * as fs from "node:fs";
-
 import type { BlockingCalls } from "./blocking-calls.js";
 
 /** With a network or a disk to wait for, this many keep Node's threads busy. */
 const inFlightAtMost = 64;
 
+/** Text that is ASCII, or bytes. */
+export type FilePath = string | Buffer;
+
 export type StatResult = fs.BigIntStats | NodeJS.ErrnoException;
 
 interface Batch {
-  paths: Buffer[];
+  paths: FilePath[];
   results: StatResult[];
   next: number;
   left: number;
@@ -21,7 +23,7 @@ export interface StatPool {
    * One result for each path, in their order; a path's error is its result. `local`: the files are on a local disk, which
    * never hangs, so that what is cached may be asked for on this thread.
    */
-  lstatAll(paths: Buffer[], local: boolean): Promise<StatResult[]>;
+  lstatAll(paths: FilePath[], local: boolean): Promise<StatResult[]>;
 }
 
 /** Callbacks rather than promises for each file: a promise costs as much as the call. */
@@ -30,11 +32,11 @@ export function createStatPool(blocking: BlockingCalls): StatPool {
   let inFlight = 0;
 
   /** Asks on this thread until a call waits for the disk; returns how many results there are. */
-  function askHere(paths: Buffer[], results: StatResult[]): number {
+  function askHere(paths: FilePath[], results: StatResult[]): number {
     let before = performance.now();
     let asked = 0;
     while (asked < paths.length && blocking.advisable) {
-      results[asked] = lstatHere(paths[asked] as Buffer);
+      results[asked] = lstatHere(paths[asked] as FilePath);
       asked++;
       const now = performance.now();
       blocking.took(now - before);
@@ -52,7 +54,7 @@ export function createStatPool(blocking: BlockingCalls): StatPool {
 
   function start(batch: Batch, index: number): void {
     inFlight++;
-    fs.lstat(batch.paths[index] as Buffer, { bigint: true }, (error, stats) => {
+    fs.lstat(batch.paths[index] as FilePath, { bigint: true }, (error, stats) => {
       inFlight--;
       batch.results[index] = error ?? stats;
       if (--batch.left === 0) batch.done(batch.results);
@@ -74,7 +76,7 @@ export function createStatPool(blocking: BlockingCalls): StatPool {
   };
 }
 
-function lstatHere(path: Buffer): StatResult {
+function lstatHere(path: FilePath): StatResult {
   try {
     return fs.lstatSync(path, { bigint: true });
   } catch (error) {
