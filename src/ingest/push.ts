@@ -202,12 +202,12 @@ class PushStream implements HeldByStream {
     return this.#context.tenantTurns.compute(this.#writer.share.tenantId, this.#ended.signal, work);
   }
 
-  /** Sends the gathering segment on its way; waits until no more than the allowed number are. */
+  /** Sends the gathering segment on its way, once there is room for it. The next one gathers while this one is at work. */
   async cut(): Promise<void> {
     const segment = this.#gathering;
     if (!segment) return;
     segment.rows.end();
-    const inFlight = this.#streaming ?? this.#start(segment);
+    const inFlight = this.#streaming ?? (await this.#start(segment));
     this.#gathering = undefined;
     this.#streaming = undefined;
     const known = segment.problems.length;
@@ -215,10 +215,6 @@ class PushStream implements HeldByStream {
       () => this.#keepProblems(segment.problems, known),
       () => {},
     );
-    while (this.#inFlight.size >= limits.segmentsInFlight) {
-      const [oldest] = this.#inFlight;
-      await (oldest as SegmentInFlight).committed;
-    }
   }
 
   async finish(): Promise<PushResult> {
@@ -253,7 +249,12 @@ class PushStream implements HeldByStream {
     return this.#nextChunkNo;
   }
 
-  #start(segment: Segment): SegmentInFlight {
+  /** Waits until fewer than the allowed number are in flight. */
+  async #start(segment: Segment): Promise<SegmentInFlight> {
+    while (this.#inFlight.size >= limits.segmentsInFlight) {
+      const [oldest] = this.#inFlight;
+      await (oldest as SegmentInFlight).committed;
+    }
     const inFlight = commitSegment(this.#context, this.#writer, segment, this.#last);
     this.#last = inFlight;
     this.#inFlight.add(inFlight);
@@ -271,7 +272,7 @@ class PushStream implements HeldByStream {
 
   /** A directory that is larger than a segment goes into its transaction while it is still being read. */
   async #stream(segment: Segment, most: number): Promise<void> {
-    this.#streaming ??= this.#start(segment);
+    this.#streaming ??= await this.#start(segment);
     await this.#failure.unlessFailed(segment.rows.drained(most));
   }
 
