@@ -70,13 +70,43 @@ test("moved, read, replaced and deleted while the transaction waits for the shar
   });
 });
 
-async function push(shareName: string) {
+test("of statements that are sent together, the one that fails is the one that is told of", async () => {
+  const shareName = await streams.newShare();
+  const scanId = await streams.start(shareName);
+  await streams.push(scanId, [
+    chunk(0, [
+      listing("/"),
+      listing(
+        "/d",
+        names.map((name) => file(name)),
+      ),
+    ]),
+  ]);
+  await streams.finish(scanId, { main: 1n });
+  const fill = `CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;
+    CREATE TRIGGER fill BEFORE UPDATE ON file_current FOR EACH ROW EXECUTE FUNCTION fill()`;
+  await withClient(streams.server.database.superuserUrl, async (client) => {
+    await client.query(fill);
+    try {
+      // What is made after the files are touched fails with it.
+      await expect(push(shareName, AuditAction.CREATE_FILE)).rejects.toMatchObject({
+        code: "UNAVAILABLE",
+        message: expect.stringContaining("disk full"),
+      });
+    } finally {
+      await client.query("DROP FUNCTION fill CASCADE");
+    }
+  });
+  expect(await push(shareName, AuditAction.CREATE_FILE)).toMatchObject({ duplicate: 0n });
+});
+
+async function push(shareName: string, last = AuditAction.READ) {
   const stream = streams.client.clientStream(AuditService.method.pushAudit);
-  const events = names.map((name, at) =>
+  const events = [...names, ...(last === AuditAction.READ ? [] : ["new"])].map((name, at) =>
     create(AuditEventSchema, {
       offset: BigInt(at),
       timeMicros: BigInt(eventSeconds) * 1_000_000n,
-      action: AuditAction.READ,
+      action: at < names.length ? AuditAction.READ : last,
       path: `/d/${name}`,
       user: "ann",
     }),

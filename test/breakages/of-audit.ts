@@ -36,7 +36,7 @@ export const ofAudit: Breakage[] = [
     changes: [
       {
         file: "src/ingest/audit/commit.ts",
-        find: '  await Promise.all([advancing, client.query("COMMIT")]);\n',
+        find: '  await together([advancing, client.query("COMMIT")]);\n',
         replace: '  await advancing;\n  client.query("COMMIT").catch(() => {});\n',
       },
     ],

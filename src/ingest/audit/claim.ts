@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { PoolClient } from "pg";
 import { textArray } from "../../db/binary-arrays.js";
 import { sqlState } from "../../db/errors.js";
+import { together } from "../../db/together.js";
 import { DomainError } from "../../errors.js";
 import { parseSharePath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
@@ -32,10 +33,7 @@ export interface Claim {
 export async function claimBatches(client: PoolClient, target: AuditTarget, batches: Batch[], counts: Counts): Promise<Claim> {
   const { share, volumeId } = target;
   const paths = new Set(batches.map(({ auditFilePath }) => auditFilePath));
-  const [exclusions, cursors] = await Promise.all([
-    loadExclusions(client, share),
-    lockCursors(client, share.tenantId, volumeId, [...paths]),
-  ]);
+  const [exclusions, cursors] = await together([loadExclusions(client, share), lockCursors(client, share.tenantId, volumeId, [...paths])]);
   const fresh = pastCursors(cursors, batches, counts);
   const claiming = claimEvents(client, target, fresh);
   // Its error is met where it is awaited, even if what comes first throws.
@@ -109,7 +107,7 @@ async function claimEvents(client: PoolClient, { share, volumeId }: AuditTarget,
   if (ids.size === 0) return ids;
   const values = [share.tenantId, volumeId, textArray([...ids])];
   // As a rule all are new. To pass over those that are not would cost each row two thirds more, and to tell which they are another third.
-  const [, allNew] = await Promise.all([
+  const [, allNew] = await together([
     client.query("SAVEPOINT ledger"),
     client
       .query(

@@ -2,6 +2,7 @@
 import type { PoolClient } from "pg";
 import { sqlState, toDomainError } from "../../db/errors.js";
 import { beginFor } from "../../db/tenant.js";
+import { together } from "../../db/together.js";
 import { recordTouches } from "../../warming/record-touches.js";
 import type { IngestConnections } from "../connections.js";
 import type { Failure } from "../failure.js";
@@ -73,10 +74,7 @@ async function runTransaction(client: PoolClient, target: AuditTarget, batches: 
   const { share, volumeId } = target;
   const counts = newCounts();
   const began = performance.now();
-  const [, { cursors, events }] = await Promise.all([
-    client.query(beginFor(share.tenantId)),
-    claimBatches(client, target, batches, counts),
-  ]);
+  const [, { cursors, events }] = await together([client.query(beginFor(share.tenantId)), claimBatches(client, target, batches, counts)]);
   const run = await prepareRun(client, target, events, counts);
   const waitsSince = performance.now();
   // In the database, with those of other servers and the segments of scans.
@@ -91,6 +89,6 @@ async function runTransaction(client: PoolClient, target: AuditTarget, batches: 
   const touches = await run.apply();
   const advancing = advanceCursors(client, share.tenantId, volumeId, [...cursors.values()]);
   await (touches.length === 0 ? undefined : advancing.then(() => recordTouches(client, share, touches)));
-  await Promise.all([advancing, client.query("COMMIT")]);
+  await together([advancing, client.query("COMMIT")]);
   return { counts, durationMs: performance.now() - began - waitedMs };
 }

@@ -2,6 +2,7 @@
 import type { ClientBase, Pool } from "pg";
 import { plainArray, textArray } from "../../db/array-literals.js";
 import { inTenant, readTenant } from "../../db/tenant.js";
+import { together } from "../../db/together.js";
 import { DomainError } from "../../errors.js";
 
 export interface Cursor {
@@ -28,7 +29,7 @@ export async function lockCursors(
   auditFilePaths: string[],
 ): Promise<Map<string, Cursor>> {
   const values = [tenantId, volumeId, textArray([...auditFilePaths].sort())];
-  const [, { rows }] = await Promise.all([
+  const [, { rows }] = await together([
     client.query(
       `INSERT INTO lucid_audit_cursor (tenant_id, volume_id, audit_file_path) SELECT $1, $2, path FROM unnest($3::text[]) AS path
        ON CONFLICT DO NOTHING`,

@@ -1,6 +1,7 @@
 /** What the database knows of the paths that audit events name. */
 import type { ClientBase } from "pg";
 import { bigintArray } from "../../db/binary-arrays.js";
+import { together } from "../../db/together.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { DirectoryCache } from "./directory-cache.js";
@@ -93,7 +94,7 @@ export async function addKnown(
   const paths = [...found.map(({ key }) => key.path), ...unplaced];
   const mayBeDirectories = paths.filter((path) => ofDirectories.has(path));
   const mayWait = someWait ? paths.filter((path) => changing.has(path)) : [];
-  const [directories, waiting] = await Promise.all([
+  const [directories, waiting] = await together([
     loadDirectories(client, { share, someWait }, mayBeDirectories),
     loadWaiting(client, share, mayWait),
     loadStubbed(client, share, files),

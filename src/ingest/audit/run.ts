@@ -3,6 +3,7 @@
  * deletes a directory, which statements of its own apply.
  */
 import type { ClientBase } from "pg";
+import { together } from "../../db/together.js";
 import { withAncestors } from "../../paths.js";
 import type { Touch } from "../../warming/touch.js";
 import type { ShareRef } from "../directories.js";
@@ -96,7 +97,7 @@ export class Run {
   async start(): Promise<void> {
     const { share } = this.#target;
     const seen = this.#seen as Sighting;
-    const [missingScanId, rootListedMicros, someWait, changedPlaces, asked, again] = await Promise.all([
+    const [missingScanId, rootListedMicros, someWait, changedPlaces, asked, again] = await together([
       missingScan(this.#client, share),
       readListedMicros(this.#client, share, "/"),
       doSomeWait(this.#client, share),
@@ -110,7 +111,7 @@ export class Run {
     const changed = new Set(changedPlaces);
     const toAskNow = [...again.placed, ...changedPlaces.map((place) => (seen.found[place] as Found).key)];
     const first = { found: [...seen.found.filter((_, place) => !changed.has(place)), ...asked], unplaced: again.unplaced };
-    const [late] = await Promise.all([
+    const [late] = await together([
       askFiles(this.#client, share, toAskNow, this.#changing),
       addKnown(this.#client, this.#load, this.#facts, first, this.#known.paths),
     ]);
@@ -157,7 +158,7 @@ export class Run {
     const { share, directories, make } = this.#target;
     const ids = await directories.findOrMake(share, shown, (paths) => make(paths, this.#missingScanId));
     const dirIdOf = (path: string) => ids.get(path) as bigint;
-    await Promise.all([
+    await together([
       storeFolded(this.#client, share, result, dirIdOf, this.#missingScanId),
       reviveDirectories(this.#client, share, shown.map(dirIdOf)),
     ]);

@@ -2,6 +2,7 @@
 import type { ClientBase } from "pg";
 import { bigintArray, booleanArray, textArray } from "../../db/binary-arrays.js";
 import { takeFileBlocks } from "../../db/id-blocks.js";
+import { together } from "../../db/together.js";
 import { splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import { extensionOf } from "../records.js";
@@ -24,8 +25,13 @@ export async function storeFolded(
   const added = files.filter((file) => file.fileCurrentId === undefined);
   await takeIds(client, added);
   const restructured = known.filter((file) => file.restructured);
+  const toTouch = known.filter((file) => (file.touched || file.stale) && !file.missing);
+  // A third of the work where it is known where a row is.
+  const placed = toTouch.filter((file) => file.tid !== undefined && !file.restructured);
+  const unplaced = toTouch.filter((file) => file.tid === undefined || file.restructured);
   // In this order: rows leave their old paths before others take them.
-  await Promise.all([
+  const [touched] = await together([
+    touch(client, share.tenantId, placed, "place"),
     clearPaths(client, share.tenantId, restructured, missingScanId),
     insertNew(client, share, added, dirIdOf, missingScanId),
     placeMoved(
@@ -34,15 +40,13 @@ export async function storeFolded(
       restructured.filter((file) => !file.missing || file.path !== file.loadedPath),
       dirIdOf,
     ),
-    touch(
-      client,
-      share.tenantId,
-      known.filter((file) => (file.touched || file.stale) && !file.missing),
-    ),
+    touch(client, share.tenantId, unplaced, "key"),
     markDirectories(client, share, folded.directories, dirIdOf),
     logAccesses(client, share, folded.accesses),
     storeWaiting(client, share, folded),
   ]);
+  // A row that anybody moved is found by its key. Those that were touched already come out as they are.
+  if (touched !== placed.length) await touch(client, share.tenantId, placed, "key");
   for (const file of files) {
     file.loadedPath = file.missing ? undefined : file.path;
     file.touched = file.stale = file.restructured = false;
@@ -116,25 +120,8 @@ async function insertNew(client: ClientBase, share: ShareRef, files: AuditFile[]
   );
 }
 
-/** By their rows' places where these are known: a third of the work. */
-async function touch(client: ClientBase, tenantId: string, files: AuditFile[]): Promise<void> {
-  const placed = files.filter((file) => file.tid !== undefined && !file.restructured);
-  const touched = [
-    touchRows(client, tenantId, placed, "c.ctid = f.tid AND c.file_current_id = f.file_current_id"),
-    touchRows(
-      client,
-      tenantId,
-      files.filter((file) => file.tid === undefined || file.restructured),
-      "c.file_current_id = f.file_current_id",
-    ),
-  ];
-  const [count] = await Promise.all(touched);
-  // A row that anybody moved is found by its key. Those that were touched already come out as they are.
-  if (count !== placed.length) await touchRows(client, tenantId, placed, "c.file_current_id = f.file_current_id");
-}
-
 /** Access times never go back: GREATEST, so that a scan and an event may come in either order. Returns how many rows there were. */
-async function touchRows(client: ClientBase, tenantId: string, files: AuditFile[], condition: string): Promise<number> {
+async function touch(client: ClientBase, tenantId: string, files: AuditFile[], by: "place" | "key"): Promise<number> {
   if (files.length === 0) return 0;
   const { rowCount } = await client.query(
     `UPDATE file_current c SET
@@ -145,7 +132,7 @@ async function touchRows(client: ClientBase, tenantId: string, files: AuditFile[
        SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::tid[]) AS f (file_current_id, atime_unix, touched, stale, tid)
        ORDER BY file_current_id
      ) f
-     WHERE c.tenant_id = $1 AND ${condition}`,
+     WHERE c.tenant_id = $1 AND c.file_current_id = f.file_current_id ${by === "place" ? "AND c.ctid = f.tid" : ""}`,
     [
       tenantId,
       bigintArray(files.map(idOf)),

@@ -5,6 +5,7 @@
  */
 import type { ClientBase } from "pg";
 import { plainArray, textArray } from "../../db/array-literals.js";
+import { together } from "../../db/together.js";
 import { pathDigest, splitPath } from "../../paths.js";
 import type { ShareRef } from "../directories.js";
 import type { AccessEvent } from "./events.js";
@@ -52,7 +53,7 @@ export async function storeWaiting(
   share: ShareRef,
   { settled, waiting }: Pick<Folded, "settled" | "waiting">,
 ): Promise<void> {
-  await Promise.all([deleteWaiting(client, share, [...settled]), insertWaiting(client, share, waiting)]);
+  await together([deleteWaiting(client, share, [...settled]), insertWaiting(client, share, waiting)]);
 }
 
 async function deleteWaiting(client: ClientBase, share: ShareRef, paths: string[]): Promise<void> {
