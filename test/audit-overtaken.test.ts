@@ -17,18 +17,7 @@ const names = ["same", "moved", "newly read", "replaced", "deleted"];
 const eventSeconds = Math.floor(Date.now() / 1000) + 600;
 
 test("moved, read, replaced and deleted while the transaction waits for the share", async () => {
-  const shareName = await streams.newShare();
-  const scanId = await streams.start(shareName);
-  await streams.push(scanId, [
-    chunk(0, [
-      listing("/"),
-      listing(
-        "/d",
-        names.map((name) => file(name)),
-      ),
-    ]),
-  ]);
-  await streams.finish(scanId, { main: 1n });
+  const { shareName, scanId } = await scannedShare();
 
   await withClient(streams.server.database.superuserUrl, async (client) => {
     const { rows: shares } = await client.query<{ share_id: string }>("SELECT share_id FROM share WHERE share_name = $1", [shareName]);
@@ -71,18 +60,7 @@ test("moved, read, replaced and deleted while the transaction waits for the shar
 });
 
 test("of statements that are sent together, the one that fails is the one that is told of", async () => {
-  const shareName = await streams.newShare();
-  const scanId = await streams.start(shareName);
-  await streams.push(scanId, [
-    chunk(0, [
-      listing("/"),
-      listing(
-        "/d",
-        names.map((name) => file(name)),
-      ),
-    ]),
-  ]);
-  await streams.finish(scanId, { main: 1n });
+  const { shareName } = await scannedShare();
   const fill = `CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;
     CREATE TRIGGER fill BEFORE UPDATE ON file_current FOR EACH ROW EXECUTE FUNCTION fill()`;
   await withClient(streams.server.database.superuserUrl, async (client) => {
@@ -99,6 +77,23 @@ test("of statements that are sent together, the one that fails is the one that i
   });
   expect(await push(shareName, AuditAction.CREATE_FILE)).toMatchObject({ duplicate: 0n });
 });
+
+/** It has the files of `names`. */
+async function scannedShare() {
+  const shareName = await streams.newShare();
+  const scanId = await streams.start(shareName);
+  await streams.push(scanId, [
+    chunk(0, [
+      listing("/"),
+      listing(
+        "/d",
+        names.map((name) => file(name)),
+      ),
+    ]),
+  ]);
+  await streams.finish(scanId, { main: 1n });
+  return { shareName, scanId };
+}
 
 async function push(shareName: string, last = AuditAction.READ) {
   const stream = streams.client.clientStream(AuditService.method.pushAudit);

@@ -1,6 +1,6 @@
 /**
- * Whether file system calls may be made on the walk's own thread. What a local disk has cached is had in 2 us, a tenth of what it costs to hand the
- * call to one of Node's threads (on a busy machine 40 us); where the disk must be waited for, many calls at a time are better.
+ * Whether file system calls may be made on the walk's own thread. What a local disk has cached is had in less time than it costs to hand the
+ * call to one of Node's threads (an lstat 1.8 us instead of 3.2); where the disk must be waited for, many calls at a time are better.
  */
 import { setImmediate } from "node:timers/promises";
 

@@ -26,7 +26,7 @@ export async function storeFolded(
   await takeIds(client, added);
   const restructured = known.filter((file) => file.restructured);
   const toTouch = known.filter((file) => (file.touched || file.stale) && !file.missing);
-  // A third of the work where it is known where a row is.
+  // A fifth less work where it is known where a row is.
   const placed = toTouch.filter((file) => file.tid !== undefined && !file.restructured);
   const unplaced = toTouch.filter((file) => file.tid === undefined || file.restructured);
   // In this order: rows leave their old paths before others take them.
