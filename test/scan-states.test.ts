@@ -26,6 +26,14 @@ async function shareOfTen(brakePercent = 50): Promise<string> {
   return shareName;
 }
 
+/** As stored; null: it has not come near. */
+async function limitOf(scanId: bigint): Promise<string | null> {
+  return withClient(streams.server.database.superuserUrl, async (client) => {
+    const { rows } = await client.query<{ brake_limit: string | null }>("SELECT brake_limit::text FROM scan WHERE scan_id = $1", [scanId]);
+    return (rows[0] as { brake_limit: string | null }).brake_limit;
+  });
+}
+
 describe("start", () => {
   test("while a scan runs: its id is told", async () => {
     const shareName = await streams.newShare();
@@ -187,6 +195,26 @@ describe("the brake", () => {
     expect((await streams.stored(shareName)).files).toEqual(paths("/b", 5));
     await streams.client.unary(abortScan, { scanId });
     expect((await streams.stored(shareName)).files).toEqual(paths("/b", 5));
+  });
+
+  test("counts the share's files only when it comes near, and never what it has added itself", async () => {
+    const shareName = await streams.newShare();
+    const first = await streams.start(shareName);
+    await streams.push(first, [chunk(0, [listing("/a", ten.slice(0, 5)), listing("/b", ten.slice(5))])]);
+    await streams.finish(first, { main: 1n });
+    const eight = (frn: bigint) => Array.from({ length: 8 }, (_, n) => file(`new${n}`, 1n, { frn: frn + BigInt(n) }));
+    const scanId = await streams.start(shareName);
+    await streams.push(scanId, [chunk(0, [listing("/b", ten.slice(5)), listing("/c", eight(200n))])]);
+    await streams.push(scanId, [chunk(1, [listing("/a", ten.slice(4, 5))])]);
+    await streams.finish(scanId, { main: 2n });
+    expect(await limitOf(scanId)).toBeNull();
+
+    // Fourteen are live now. The first segment finds none of them again, five gone, and eight new ones.
+    const second = await streams.start(shareName);
+    await streams.push(second, [chunk(0, [listing("/d", eight(300n)), listing("/b")])]);
+    expect(await limitOf(second)).toBe("7");
+    await expect(streams.push(second, [chunk(1, [listing("/c", eight(200n).slice(3))])])).rejects.toMatchObject(holds(second, 8, 7));
+    await streams.client.unary(abortScan, { scanId: second });
   });
 
   test("stops the finish, for directories that were not seen; abort leaves them as they were", async () => {

@@ -1,5 +1,6 @@
 /** What a segment's transaction does last: the ledger, the writer's position, the scan's counts. */
 import type { PoolClient } from "pg";
+import { fixLimit, limitOfSeen } from "./brake.js";
 import type { WriterRef } from "./commit-segment.js";
 import { movesCountedAtMost } from "./limits.js";
 import * as merge from "./merge.js";
@@ -41,8 +42,10 @@ async function advanceWriter(client: PoolClient, writer: WriterRef, segment: Seg
 async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment, merged: Merged): Promise<void> {
   const { scanId, share } = writer;
   if (await addCounts(client, writer, segment, merged, 0n)) return;
-  const { rows } = await client.query<{ gone: bigint; added: bigint; brake_limit: bigint }>(
-    "SELECT gone, added, brake_limit FROM scan WHERE tenant_id = $1 AND scan_id = $2",
+  const limit = await fixLimit(client, share.tenantId, scanId, { added: addedOf(merged), gone: goneOf(merged) });
+  if (await addCounts(client, writer, segment, merged, 0n)) return;
+  const { rows } = await client.query<{ gone: bigint; added: bigint }>(
+    "SELECT gone, added FROM scan WHERE tenant_id = $1 AND scan_id = $2",
     [share.tenantId, scanId],
   );
   const scan = rows[0];
@@ -51,7 +54,12 @@ async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment
   const isFew = gone + scan.added + BigInt(merged.counts.added) <= movesCountedAtMost;
   const moving = isFew ? await countMoving(client, share.tenantId, share.shareId, scanId) : 0n;
   if (moving > 0n && (await addCounts(client, writer, segment, merged, moving))) return;
-  throw new BrakeHolds(scanId, gone - moving, scan.brake_limit);
+  throw new BrakeHolds(scanId, gone - moving, limit);
+}
+
+/** Files that were not live before. */
+function addedOf({ counts }: Merged): bigint {
+  return BigInt(counts.added + counts.returned + counts.replaced);
 }
 
 function goneOf({ counts }: Merged): bigint {
@@ -63,18 +71,21 @@ async function addCounts(client: PoolClient, writer: WriterRef, segment: Segment
   const { counts, files, sizeBytes } = merged;
   const unreadable = segment.problems.filter((problem) => problem.unreadable).length;
   const { rowCount } = await client.query(
-    `UPDATE scan SET dirs_listed = dirs_listed + $3, files_listed = files_listed + $4,
+    `UPDATE scan s SET dirs_listed = dirs_listed + $3, files_listed = files_listed + $4::bigint,
        bytes_listed = LEAST(bytes_listed + $5::numeric, 9223372036854775807)::bigint,
-       added = added + $6, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10,
+       added = added + $6::bigint, changed = changed + $7, gone = gone + $8::bigint, refused = refused + $9, unreadable = unreadable + $10,
        dirs_reconciled = dirs_reconciled + $11
-     WHERE tenant_id = $1 AND scan_id = $2 AND ($8::bigint = 0 OR brake_confirmed_utc IS NOT NULL OR gone + $8::bigint - $12::bigint <= brake_limit)`,
+     FROM share h
+     WHERE s.tenant_id = $1 AND h.tenant_id = $1 AND s.scan_id = $2 AND h.share_id = s.share_id
+       AND ($8::bigint = 0 OR s.brake_confirmed_utc IS NOT NULL
+         OR s.gone + $8::bigint - $12::bigint <= coalesce(s.brake_limit, ${limitOfSeen("$4::bigint", "$6::bigint", "$8::bigint")}))`,
     [
       writer.share.tenantId,
       writer.scanId,
       segment.directories.size,
       files,
       sizeBytes,
-      counts.added + counts.returned + counts.replaced,
+      addedOf(merged),
       counts.changed,
       goneOf(merged),
       segment.problems.length - unreadable,

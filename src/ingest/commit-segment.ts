@@ -126,9 +126,9 @@ async function transact(
 async function checkStaged(client: PoolClient, writer: WriterRef, segment: Segment, sent: number): Promise<boolean> {
   const { tenantId } = writer.share;
   await assertOpen(client, writer);
+  await assertStaged(client, tenantId, sent, segment.rows.rowCount);
   await staging.insertStagingDir(client, tenantId, [...segment.directories.values()]);
   await client.query(`ANALYZE staging_file (${plannedBy.join(", ")}), staging_dir`);
-  assertStaged(await staging.countRows(client, tenantId), sent, segment.rows.rowCount);
   return segment.mayRepeatNames && staging.anyNameTwice(client, tenantId);
 }
 
@@ -218,7 +218,8 @@ async function assertOpen(client: PoolClient, writer: WriterRef): Promise<void> 
 }
 
 /** A staging table that was not shadowed would hold other rows too, or keep them: stop before anything is merged from it. */
-function assertStaged(staged: bigint, copied: number, sent: number): void {
+async function assertStaged(client: PoolClient, tenantId: string, copied: number, sent: number): Promise<void> {
+  const staged = await staging.countRows(client, tenantId, copied);
   if (staged !== BigInt(sent) || copied !== sent)
     throw new Error(`staging_file holds ${staged} rows, COPY took ${copied}, sent were ${sent}`);
 }

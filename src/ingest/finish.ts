@@ -9,6 +9,7 @@ import { toDomainError } from "../db/errors.js";
 import { beginFor } from "../db/tenant.js";
 import { DomainError } from "../errors.js";
 import { firstWaitingKey, settlePage, type WaitingKey } from "./audit/settle.js";
+import { fixLimit, isWithinLimit } from "./brake.js";
 import type { IngestConnections } from "./connections.js";
 import type { ShareRef } from "./directories.js";
 import { finishBatchDirs, finishBatchFiles } from "./limits.js";
@@ -164,9 +165,11 @@ async function applyBrake(client: PoolClient, tenantId: string, scan: ScanRow): 
   if (scan.mode !== "FULL" || scan.brakeConfirmedUtc !== null) return undefined;
   await stageVanished(client, tenantId, scan);
   const wanted = scan.gone + (await countLiveInVanished(client, tenantId));
-  if (wanted === scan.gone || wanted <= scan.brakeLimit) return undefined;
+  if (wanted === scan.gone || isWithinLimit(scan, wanted)) return undefined;
+  const limit = await fixLimit(client, tenantId, scan.scanId, { added: 0n, gone: 0n });
+  if (wanted <= limit) return undefined;
   await client.query("UPDATE scan SET brake_wanted = $3 WHERE tenant_id = $1 AND scan_id = $2", [tenantId, scan.scanId, wanted]);
-  return new BrakeHolds(scan.scanId, wanted, scan.brakeLimit);
+  return new BrakeHolds(scan.scanId, wanted, limit);
 }
 
 async function vanishBatch(client: PoolClient, tenantId: string, scan: ScanRow): Promise<number> {

@@ -60,7 +60,7 @@ export async function pushScan(context: IngestContext, tenantId: string, message
     return await stream.finish();
   } catch (error) {
     await stream.abandon();
-    if (error instanceof BrakeHolds) await recordBrake(context.pool, tenantId, open.writer.scanId, error.wanted);
+    if (error instanceof BrakeHolds) await recordBrake(context.pool, tenantId, error);
     throw error;
   } finally {
     context.drainSignal.removeEventListener("abort", drain);

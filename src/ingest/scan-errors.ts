@@ -3,7 +3,9 @@ import { DomainError } from "../errors.js";
 
 /** Carries the brake's figures to whoever records them, outside the transaction that it rolled back. */
 export class BrakeHolds extends DomainError {
+  readonly scanId: bigint;
   readonly wanted: bigint;
+  readonly limit: bigint;
 
   constructor(scanId: bigint, wanted: bigint, limit: bigint) {
     super(
@@ -12,7 +14,9 @@ export class BrakeHolds extends DomainError {
         "If the files are really gone, confirm the scan and run it again; if not, look at what the agent reads.",
       { reason: "BRAKE_HOLDS", metadata: { scan_id: String(scanId), would_be_missing: String(wanted), limit: String(limit) } },
     );
+    this.scanId = scanId;
     this.wanted = wanted;
+    this.limit = limit;
   }
 }
 

@@ -35,7 +35,10 @@ export interface ScanRow {
   refused: bigint;
   unreadable: bigint;
   repeatedChunks: bigint;
-  brakeLimit: bigint;
+  /** Null: it was never near. */
+  brakeLimit: bigint | null;
+  /** The share's. */
+  brakePercent: number;
   /** Set while, or since, the brake has held the scan. */
   brakeWanted: bigint | null;
   brakeConfirmedUtc: Date | null;
@@ -61,7 +64,7 @@ export interface ProblemRow {
 const selectScan = `SELECT s.scan_id AS "scanId", s.share_id AS "shareId", h.share_name AS "shareName", s.mode, s.status, s.unique_frn AS "uniqueFrn", s.exact_list_times AS "exactListTimes",
   s.started_utc AS "startedUtc", s.finishing_utc AS "finishingUtc", s.finished_utc AS "finishedUtc", s.dirs_listed AS "dirsListed",
   s.files_listed AS "filesListed", s.bytes_listed AS "bytesListed", s.added, s.changed, s.gone, s.moved, s.refused, s.unreadable,
-  s.repeated_chunks AS "repeatedChunks", s.brake_limit AS "brakeLimit", s.brake_wanted AS "brakeWanted", s.brake_confirmed_utc AS "brakeConfirmedUtc"
+  s.repeated_chunks AS "repeatedChunks", s.brake_limit AS "brakeLimit", h.brake_percent AS "brakePercent", s.brake_wanted AS "brakeWanted", s.brake_confirmed_utc AS "brakeConfirmedUtc"
   FROM scan s JOIN share h ON h.tenant_id = s.tenant_id AND h.share_id = s.share_id
   WHERE s.tenant_id = $1 AND h.tenant_id = $1`;
 
@@ -73,8 +76,8 @@ export async function startScan(
 ): Promise<ScanRow> {
   try {
     return await inTenant(pool, tenantId, async (client) => {
-      const { rows: shares } = await client.query<{ share_id: bigint; src_type: string; brake_percent: number }>(
-        "SELECT share_id, src_type, brake_percent FROM share WHERE tenant_id = $1 AND share_name = $2",
+      const { rows: shares } = await client.query<{ share_id: bigint; src_type: string }>(
+        "SELECT share_id, src_type FROM share WHERE tenant_id = $1 AND share_name = $2",
         [tenantId, start.shareName],
       );
       const share = shares[0];
@@ -82,11 +85,9 @@ export async function startScan(
       const running = await findRunning(client, tenantId, share.share_id);
       if (running !== undefined) throw scanRunning(running, start.shareName);
       const { rows } = await client.query<{ scan_id: bigint }>(
-        `INSERT INTO scan (tenant_id, share_id, src_type, mode, unique_frn, exact_list_times, brake_limit)
-         SELECT $1, $2, $3, $4, $5, $6, count(*) * $7::integer / 100 FROM file_current
-         WHERE tenant_id = $1 AND share_id = $2 AND missing_since_scan_id IS NULL
+        `INSERT INTO scan (tenant_id, share_id, src_type, mode, unique_frn, exact_list_times) VALUES ($1, $2, $3, $4, $5, $6)
          RETURNING scan_id`,
-        [tenantId, share.share_id, share.src_type, start.mode, start.uniqueFrn, start.exactListTimes, share.brake_percent],
+        [tenantId, share.share_id, share.src_type, start.mode, start.uniqueFrn, start.exactListTimes],
       );
       return readScan(client, tenantId, (rows[0] as { scan_id: bigint }).scan_id);
     });

@@ -38,8 +38,13 @@ export async function dropStaged(client: PoolClient, tenantId: string, dirIds: b
   await client.query("DELETE FROM staging_dir WHERE tenant_id = $1 AND dir_id = ANY($2::bigint[])", [tenantId, ids]);
 }
 
-export async function countRows(client: PoolClient, tenantId: string): Promise<bigint> {
-  const { rows } = await client.query<{ rows: bigint }>("SELECT count(*) AS rows FROM staging_file WHERE tenant_id = $1", [tenantId]);
+/** How many rows of the tenant staging_file holds. A temporary table was empty as the transaction began: it has what was `copied`. */
+export async function countRows(client: PoolClient, tenantId: string, copied: number): Promise<bigint> {
+  const { rows } = await client.query<{ rows: bigint }>(
+    `SELECT CASE WHEN (SELECT relpersistence FROM pg_class WHERE oid = 'staging_file'::regclass) = 't' THEN $2::bigint
+       ELSE (SELECT count(*) FROM staging_file WHERE tenant_id = $1) END AS rows`,
+    [tenantId, copied],
+  );
   return (rows[0] as { rows: bigint }).rows;
 }
 

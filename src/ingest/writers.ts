@@ -18,6 +18,7 @@ interface ScanRow {
   status: string;
   finishing: boolean;
   braked: bigint | null;
+  /** Known where the brake holds. */
   brake_limit: bigint;
   src_type: SourceType;
   case_sensitive: boolean;
@@ -98,13 +99,12 @@ async function nextEpoch(
 }
 
 /** The brake rolled its segment back; that it did is kept, so that an operator can see and confirm it. */
-export async function recordBrake(pool: Pool, tenantId: string, scanId: bigint, wanted: bigint): Promise<void> {
+export async function recordBrake(pool: Pool, tenantId: string, { scanId, wanted, limit }: BrakeHolds): Promise<void> {
   await inTenant(pool, tenantId, (client) =>
-    client.query("UPDATE scan SET brake_wanted = $3 WHERE tenant_id = $1 AND scan_id = $2 AND brake_confirmed_utc IS NULL", [
-      tenantId,
-      scanId,
-      wanted,
-    ]),
+    client.query(
+      "UPDATE scan SET brake_wanted = $3, brake_limit = $4 WHERE tenant_id = $1 AND scan_id = $2 AND brake_confirmed_utc IS NULL",
+      [tenantId, scanId, wanted, limit],
+    ),
   );
 }
 

@@ -107,7 +107,7 @@ function toScan(scan: scans.ScanRow): MessageInitShape<typeof ScanSchema> {
       unreadableDirectories: scan.unreadable,
       repeatedChunks: scan.repeatedChunks,
     },
-    ...(held ? { brake: { wouldBeMissing: scan.brakeWanted ?? 0n, limit: scan.brakeLimit } } : {}),
+    ...(held ? { brake: { wouldBeMissing: scan.brakeWanted ?? 0n, limit: scan.brakeLimit ?? 0n } } : {}),
     finishing: scan.finishingUtc !== null,
     uniqueFrn: scan.uniqueFrn,
     exactListTimes: scan.exactListTimes,

@@ -108,8 +108,8 @@ export const ofScans: Breakage[] = [
     changes: [
       {
         file: "src/ingest/advance.ts",
-        find: "gone + $8::bigint - $12::bigint <= brake_limit)",
-        replace: "gone + $8::bigint - $12::bigint IS NOT NULL)",
+        find: "s.gone + $8::bigint - $12::bigint <= coalesce(",
+        replace: "0 <= coalesce(",
       },
     ],
     caughtBy: { file: "test/scan-states.test.ts", title: "stops a segment before it is stored, until it is confirmed" },
@@ -119,7 +119,7 @@ export const ofScans: Breakage[] = [
     changes: [
       {
         file: "src/ingest/finish.ts",
-        find: "if (wanted === scan.gone || wanted <= scan.brakeLimit) return undefined;",
+        find: "if (wanted === scan.gone || isWithinLimit(scan, wanted)) return undefined;",
         replace: "if (wanted >= scan.gone) return undefined;",
       },
     ],
