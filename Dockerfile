@@ -31,5 +31,6 @@ ENV NODE_ENV=production FROSTLINE_LISTEN=0.0.0.0:50051 FROSTLINE_HTTP_LISTEN=0.0
 USER node
 EXPOSE 50051 8080
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s CMD ["node", "docker/healthcheck.mjs"]
-ENTRYPOINT ["node", "bin/frostline.js"]
+# As in the first line of the program.
+ENTRYPOINT ["node", "--max-semi-space-size=8", "bin/frostline.js"]
 CMD ["serve"]

@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import pg from "pg";
+import { program } from "../test/support/program.js";
 import { encodeTrail, trailStartsUnix } from "./audit-events.js";
 import type { BenchServer } from "./bed.js";
 import { processFigures } from "./processes.js";
@@ -92,9 +93,8 @@ export async function measureFollow({ server, superuserUrl, dir, seconds }: Audi
   const look = new pg.Client({ connectionString: superuserUrl });
   await look.connect();
   const files = await filesToRead(look, Math.ceil((linesPerMinute / 60) * seconds));
-  const bin = fileURLToPath(new URL("../bin/frostline.js", import.meta.url));
   const global = ["--server", server.address, "--key", server.key, "--json"];
-  const agent = spawn(process.execPath, [bin, "audit", path.join(dir, "filespace"), "--share", auditedShare, "--follow", ...global], {
+  const agent = spawn(program, ["audit", path.join(dir, "filespace"), "--share", auditedShare, "--follow", ...global], {
     stdio: ["ignore", "ignore", "inherit"],
   });
   const exited = once(agent, "exit");

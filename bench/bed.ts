@@ -1,7 +1,6 @@
 /** What an operation is measured on: a database of its own, and the built server as a process. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { EmbeddedPostgres } from "../src/db/embedded.js";
@@ -9,6 +8,7 @@ import { createDatabase, migrate } from "../src/db/migrate.js";
 import { createPools } from "../src/db/pool.js";
 import { bootstrap } from "../src/tenancy/tenants.js";
 import { verify } from "../src/verify/verify.js";
+import { nodeArguments } from "../test/support/program.js";
 import type { Budget } from "./budgets.js";
 import type { Operation } from "./operation.js";
 import { type Profiling, profiling } from "./profiles.js";
@@ -88,11 +88,11 @@ async function openClient(connectionString: string): Promise<pg.Client> {
   return client;
 }
 
-/** `node bin/frostline.js serve` on the bench's database, with the platform tenant's admin key. */
+/** `frostline serve` on the bench's database, with the platform tenant's admin key. */
 async function startBenchServer(runtimeUrl: string, { args, env }: Profiling): Promise<BenchServer> {
   const pools = createPools(runtimeUrl, { queryPoolMax: 2, ingestPoolMax: 1, onIdleError: () => {} });
   const { adminKey } = await bootstrap(pools.query).finally(() => pools.end());
-  const child = spawn(process.execPath, [...args, path.join(packageRoot, "bin/frostline.js"), "serve"], {
+  const child = spawn(process.execPath, [...nodeArguments(...args), "serve"], {
     env: { ...process.env, ...env, DATABASE_URL: runtimeUrl, FROSTLINE_LISTEN: "127.0.0.1:0", FROSTLINE_LOG_LEVEL: "warn" },
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -1,8 +1,8 @@
 /** A real tree: `find -printf` with the same fields, the agent's walk alone, and `frostline scan` until all is committed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import * as path from "node:path";
-import { type Bed, type BenchContext, type BenchResult, packageRoot, withBed } from "./bed.js";
+import { nodeArguments } from "../test/support/program.js";
+import { type Bed, type BenchContext, type BenchResult, withBed } from "./bed.js";
 import { atLeast } from "./budgets.js";
 import { type Measured, measureRun, summarise } from "./operation.js";
 import { profiling } from "./profiles.js";
@@ -63,10 +63,9 @@ async function runWalk({ profileDir }: BenchContext, { root, files }: Tree): Pro
 
 /** From the process's start to its end. */
 async function runScan({ profileDir }: BenchContext, bed: Bed, { root, files }: Tree, shareName: string): Promise<{ seconds: number }> {
-  const bin = path.join(packageRoot, "bin/frostline.js");
   const global = ["--server", bed.server.address, "--key", bed.server.key];
   const { args: nodeArgs, env } = profiling(profileDir, "agent-scan");
-  const args = [...nodeArgs, bin, "scan", root, "--share", shareName, ...global];
+  const args = [...nodeArguments(...nodeArgs), "scan", root, "--share", shareName, ...global];
   const { seconds } = await runProcess(process.execPath, args, env);
   const { rows } = await bed.look.query<{ files: string }>(
     "SELECT count(*) AS files FROM file_current c JOIN share s USING (tenant_id, share_id) WHERE s.share_name = $1 AND c.missing_since_scan_id IS NULL",

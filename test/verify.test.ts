@@ -4,12 +4,12 @@ import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { packageRoot } from "../src/db/embedded.js";
 import { invariants } from "../src/verify/invariants.js";
 import type { Violation } from "../src/verify/verify.js";
 import { frostline, jsonLines } from "./support/command.js";
 import { chunkOf, fileRecord, type IngestFixture, ingestFixture, listing } from "./support/ingest.js";
 import { createTestDatabase, type TestDatabase, withClient } from "./support/postgres.js";
+import { program } from "./support/program.js";
 import { type Scratch, scratchDirectory } from "./support/scratch.js";
 import { createTestTenant } from "./support/tenant.js";
 
@@ -254,7 +254,7 @@ test.skipIf(process.platform === "win32")("Ctrl-C ends it in the middle of a sta
 test("the embedded database, while its server runs and when it does not", { timeout: 120_000 }, async () => {
   const data = path.join(scratch.path, "data");
   const { PATH = "", HOME = "" } = process.env;
-  const server = spawn(process.execPath, [path.join(packageRoot, "bin", "frostline.js"), "serve", "--data", data], {
+  const server = spawn(program, ["serve", "--data", data], {
     env: { PATH, HOME, FROSTLINE_LISTEN: "127.0.0.1:0", FROSTLINE_LOG_LEVEL: "warn" },
     stdio: ["ignore", "pipe", "ignore"],
   });

@@ -1,9 +1,8 @@
 /** A server as a process that is started again whenever it ends, as an init system would, on the same ports. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import * as path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { packageRoot } from "../../src/db/embedded.js";
+import { nodeArguments } from "../support/program.js";
 import { assertNoSecrets } from "../support/watched-output.js";
 import { freePort, type Link } from "./link.js";
 
@@ -103,7 +102,7 @@ export class FaultyServer {
   }
 
   #spawn(): ChildProcess {
-    const args = ["--expose-gc", "--import", preload, path.join(packageRoot, "bin", "frostline.js"), "serve"];
+    const args = [...nodeArguments("--expose-gc", "--import", preload), "serve"];
     const { PATH = "", HOME = "" } = process.env;
     const child = spawn(process.execPath, args, {
       env: {

@@ -2,10 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as path from "node:path";
-import { fileURLToPath } from "node:url";
+import { program } from "./program.js";
 import { assertNoSecrets } from "./watched-output.js";
-
-const program = fileURLToPath(new URL("../../bin/frostline.js", import.meta.url));
 
 /** Loads everything, which may lie below root's private home, before it becomes `nobody`. */
 const asNobody = `
@@ -36,7 +34,7 @@ export interface CommandOptions {
 export async function frostline(args: string[], options: CommandOptions = {}): Promise<CommandResult> {
   const { PATH = "", HOME = "" } = process.env;
   const drop = options.unprivileged === true && process.getuid?.() === 0;
-  const child = spawn(process.execPath, [...(drop ? ["--input-type=module", "--eval", asNobody, "--"] : [program]), ...args], {
+  const child = spawn(drop ? process.execPath : program, [...(drop ? ["--input-type=module", "--eval", asNobody, "--"] : []), ...args], {
     env: { PATH, HOME, ...options.env },
     cwd: options.cwd ?? path.dirname(path.dirname(program)),
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,13 +1,12 @@
 /** Frostline servers for tests: in this process, or as the built program in one of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import * as path from "node:path";
 import { loadConfig } from "../../src/config.js";
-import { packageRoot } from "../../src/db/embedded.js";
 import { createLogger } from "../../src/log.js";
 import type { Metrics } from "../../src/metrics/metrics.js";
 import { startServer } from "../../src/server/start.js";
 import { createTestDatabase, type TestDatabase } from "./postgres.js";
+import { program } from "./program.js";
 import { createTestTenant, type TestTenant } from "./tenant.js";
 import { assertNoSecrets, watchErrors, watchedLog, watchOutput } from "./watched-output.js";
 
@@ -75,7 +74,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Loca
 /** The built program in a process of its own, for tests that kill it. Resolves once it listens; `close` and `kill` reject as above. */
 export async function spawnServer(options: ServerOptions = {}): Promise<SpawnedServer> {
   const { database, tenant, release } = await surroundings(options);
-  const child = spawn(process.execPath, [path.join(packageRoot, "bin", "frostline.js"), "serve"], {
+  const child = spawn(program, ["serve"], {
     // All that it can log is searched.
     env: { ...process.env, ...environment(database, { FROSTLINE_LOG_LEVEL: "trace", ...options.env }) },
     stdio: ["ignore", "pipe", "pipe"],
