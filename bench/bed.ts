@@ -12,6 +12,7 @@ import { nodeArguments } from "../test/support/program.js";
 import type { Budget } from "./budgets.js";
 import type { Operation } from "./operation.js";
 import { type Profiling, profiling } from "./profiles.js";
+import type { RawCopy } from "./yardsticks.js";
 
 export const packageRoot = fileURLToPath(new URL("..", import.meta.url));
 
@@ -29,8 +30,8 @@ export interface BenchContext {
   keepTree: boolean;
   /** Results of benches that ran before, by name. */
   earlier: Map<string, BenchResult>;
-  /** Of raw COPY of `files` rows, in seconds; measured once a run of the bench. */
-  rawCopySeconds(): Promise<number[]>;
+  /** Of `files` rows. */
+  rawCopy: RawCopy;
 }
 
 /** What a bench found. */

@@ -23,7 +23,7 @@ import { measureSteady } from "./steady.js";
 import { measureFollowing, measureTrail } from "./trail.js";
 import { removeTree } from "./tree.js";
 import { measureWalk } from "./walk.js";
-import { rawCopySeconds } from "./yardsticks.js";
+import { RawCopy } from "./yardsticks.js";
 
 interface Bench {
   measure(context: BenchContext): Promise<BenchResult>;
@@ -77,30 +77,28 @@ async function main({ only, json, check, explainDir, profileDir, ...rest }: Benc
   const explaining = explainDir === undefined ? undefined : await startExplaining(embedded);
   const postgres = explaining ?? embedded;
   const earlier = new Map<string, BenchResult>();
-  const raws = new Map<number, number[]>();
+  const raws = new Map<number, RawCopy>();
   try {
     printMachine(settings);
     for (const name of names) {
       const { measure, files: usualFiles, besideRaw } = benches[name] as Bench;
       const files = rest.files ?? usualFiles;
-      const raw = async () => {
-        const known = raws.get(files) ?? (await rawCopySeconds(postgres.url("postgres", "postgres"), files, rest.runs));
-        raws.set(files, known);
-        return known;
-      };
+      const rawCopy = raws.get(files) ?? new RawCopy(postgres.url("postgres", "postgres"), files);
       console.error(`\n${name}: ${files} files`);
-      const context: BenchContext = { ...rest, postgres, dir, files, profileDir, earlier, rawCopySeconds: raw };
+      const context: BenchContext = { ...rest, postgres, dir, files, profileDir, earlier, rawCopy };
+      if (besideRaw) await rawCopy.measure();
       const result = await measure(context);
+      if (besideRaw) await rawCopy.measure();
+      if (rawCopy.seconds.length > 0) raws.set(files, rawCopy);
       earlier.set(name, result);
-      const rawSeconds = besideRaw ? median(await raw()) : undefined;
-      if (result.operations.length > 0) printOperations(result.operations, rawSeconds);
+      if (result.operations.length > 0) printOperations(result.operations, besideRaw ? median(rawCopy.seconds) : undefined);
     }
   } finally {
     await postgres.stop();
     if (explaining && explainDir) console.error(`\n${await writePlans(explaining.logFile, explainDir)} plans in ${explainDir}`);
     await fs.rm(dir, { recursive: true, force: true });
   }
-  const yardsticks = [...raws].map(([files, seconds]) => timeOnly("raw COPY", files, seconds));
+  const yardsticks = [...raws].map(([files, { seconds }]) => timeOnly("raw COPY", files, seconds));
   for (const each of yardsticks) printOperations([each], median(each.seconds));
   printLegend();
   const budgets = [...[...earlier.values()].flatMap((result) => result.budgets), ...memoryBudget(earlier)];
