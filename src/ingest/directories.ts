@@ -3,6 +3,7 @@ import type { ClientBase, Pool } from "pg";
 import { plainArray, textArray } from "../db/array-literals.js";
 import type { DirIds } from "../db/id-blocks.js";
 import { inTenant } from "../db/tenant.js";
+import { together } from "../db/together.js";
 import { pathDigest, type SourceType, splitPath } from "../paths.js";
 import { directoryTextAtOnce } from "./limits.js";
 
@@ -105,12 +106,14 @@ async function findOrMake(
     const digest = known.digests.get(path) as string;
     if (!wanted.has(digest)) wanted.set(digest, path);
   }
-  // A database that does not answer for a while holds the stream up, but does not break it.
-  await client.query("SET LOCAL statement_timeout = 0");
-  const { rows } = await client.query<{ dir_id: bigint; path_digest: string }>(
-    "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
-    [share.tenantId, share.shareId, plainArray([...wanted.keys()])],
-  );
+  const [, { rows }] = await together([
+    // A database that does not answer for a while holds the stream up, but does not break it.
+    client.query("SET LOCAL statement_timeout = 0"),
+    client.query<{ dir_id: bigint; path_digest: string }>(
+      "SELECT dir_id, path_digest FROM dir WHERE tenant_id = $1 AND share_id = $2 AND path_digest = ANY($3::uuid[])",
+      [share.tenantId, share.shareId, plainArray([...wanted.keys()])],
+    ),
+  ]);
   const found = new Map(rows.map((row) => [row.path_digest, row.dir_id]));
   for (const digest of found.keys()) wanted.delete(digest);
   if (wanted.size > 0) await make(client, dirIds, share, wanted, found, known, missingSinceScanId);
