@@ -217,6 +217,25 @@ describe("the brake", () => {
     await streams.client.unary(abortScan, { scanId: second });
   });
 
+  test("takes nothing for found again that events have removed since it was listed", async () => {
+    const shareName = await streams.newShare();
+    const first = await streams.start(shareName);
+    await streams.push(first, [chunk(0, [listing("/a", ten), listing("/b")])]);
+    await streams.finish(first, { main: 1n });
+    await withClient(streams.server.database.superuserUrl, (client) =>
+      client.query(
+        `UPDATE dir SET last_structural_event_utc = now() + interval '1 hour' WHERE dir_path = '/b' AND share_id =
+           (SELECT share_id FROM share WHERE share_name = $1)`,
+        [shareName],
+      ),
+    );
+    const removed = Array.from({ length: 8 }, (_, n) => file(`removed${n}`, 1n, { frn: BigInt(200 + n) }));
+    const scanId = await streams.start(shareName);
+    await streams.push(scanId, [chunk(0, [listing("/b", removed)])]);
+    await expect(streams.push(scanId, [chunk(1, [listing("/a", ten.slice(6))])])).rejects.toMatchObject(holds(scanId, 6, 5));
+    await streams.client.unary(abortScan, { scanId });
+  });
+
   test("stops the finish, for directories that were not seen; abort leaves them as they were", async () => {
     const shareName = await shareOfTen();
     const before = await streams.stored(shareName);

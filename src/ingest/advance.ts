@@ -13,6 +13,8 @@ export interface Merged {
   counts: merge.DiffCounts;
   files: bigint;
   sizeBytes: string;
+  /** Some of what was listed is not taken for new, since newer events may have removed it. */
+  guarded: boolean;
 }
 
 /** Ledger, position and counts. They lock rows that the writer's other segments, and other writers, need: so last. */
@@ -41,8 +43,11 @@ async function advanceWriter(client: PoolClient, writer: WriterRef, segment: Seg
  */
 async function addToScan(client: PoolClient, writer: WriterRef, segment: Segment, merged: Merged): Promise<void> {
   const { scanId, share } = writer;
+  const fix = () => fixLimit(client, share.tenantId, scanId, { added: addedOf(merged), gone: goneOf(merged) });
+  // Its counts do not say which files were there before: none of them may make the limit higher.
+  if (merged.guarded) await fix();
   if (await addCounts(client, writer, segment, merged, 0n)) return;
-  const limit = await fixLimit(client, share.tenantId, scanId, { added: addedOf(merged), gone: goneOf(merged) });
+  const limit = await fix();
   if (await addCounts(client, writer, segment, merged, 0n)) return;
   const { rows } = await client.query<{ gone: bigint; added: bigint }>(
     "SELECT gone, added FROM scan WHERE tenant_id = $1 AND scan_id = $2",

@@ -1,8 +1,8 @@
 /**
  * The brake on files going missing: a scan may mark a part of the share's live files missing, and asks before it marks more (ADR 13).
  *
- * Live files are counted only for a scan that comes near its limit. Until then a lower one is enough, which the scan's own counts give: the
- * files that it has found again and those that it has found gone were all there.
+ * Live files are counted only for a scan that comes near its limit, or in a share that events change while it is listed. Until then a lower
+ * one is enough, which the scan's own counts give: the files that it has found again and those that it has found gone were all there.
  */
 import type { PoolClient } from "pg";
 import type { ScanRow } from "./scans.js";

@@ -148,7 +148,7 @@ async function mergeSegment(
     unmarked && !tiered && (await merge.isAllNew(client, tenantId))
       ? await writeAllNew(client, writer, segment.rows.rowCount, watch)
       : await writeDifferences(client, writer, segment.rows.rowCount, marks, tiered, watch);
-  return { counts, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
+  return { counts, guarded: marks.guarded.length > 0, ...(dropped ? await staging.countStaged(client, tenantId) : segment.accepted) };
 }
 
 /** For the observer: a file that took another's place is new, and the other one missing. */
