@@ -1,7 +1,7 @@
 /** A real tree: `find -printf` with the same fields, the agent's walk alone, and `frostline scan` until all is committed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { nodeArguments } from "../test/support/program.js";
+import { nodeArguments, nodeFlags } from "../test/support/program.js";
 import { type Bed, type BenchContext, type BenchResult, withBed } from "./bed.js";
 import { atLeast } from "./budgets.js";
 import { type Measured, measureRun, summarise } from "./operation.js";
@@ -54,8 +54,8 @@ async function runFind({ root }: Tree): Promise<{ seconds: number }> {
 /** From the walk's first read; its process has started. */
 async function runWalk({ profileDir }: BenchContext, { root, files }: Tree): Promise<{ seconds: number }> {
   const { args, env } = profiling(profileDir, "walk");
-  // Threads as in bin/frostline.js.
-  const profiled = { args, env: { ...env, UV_THREADPOOL_SIZE: "16" } };
+  // Flags and threads as in bin/frostline.js.
+  const profiled = { args: [...nodeFlags(), ...args], env: { ...env, UV_THREADPOOL_SIZE: "16" } };
   const result = JSON.parse(await runModule(profiled, "walk-agent.ts", [root]));
   if (result.files !== files) throw new Error(`the walk found ${result.files} files of ${files}`);
   return result as { seconds: number };
